@@ -1,0 +1,132 @@
+"""`troth.toml`, read once into frozen Settings. `examples/residents/troth.toml` is the documented schema."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Scope = str
+"""`collection:action[:own[:fields]]`; parsed by `access.scopes`."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of troth.toml: unknown keys are refused."""
+
+
+class PlatformSettings(_Table):
+    """`name` is shown on the factsheet. `region` is where this machine stands: an ISO 3166 country code or a
+    provider's region name."""
+
+    name: str
+    region: str
+
+
+class EdgeSettings(_Table):
+    """`address` is the public address. Ports left out are 443 and 80 where allowed, else 8443 and 8080."""
+
+    address: str = "127.0.0.1"
+    https_port: int | None = None
+    http_port: int | None = None
+
+
+class DatabaseSettings(_Table):
+    """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs."""
+
+    members: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    binaries: Path | None = None
+
+
+class CertificateSettings(_Table):
+    """`lifetime_minutes` of the certificates between the platform's own parts."""
+
+    lifetime_minutes: Annotated[int, msgspec.Meta(ge=1, le=60 * 24 * 30)] = 60 * 24
+
+
+class WebSettings(_Table):
+    """`instances` of Troth's own web service."""
+
+    instances: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+
+
+class AppSettings(_Table):
+    """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
+
+    `public` lists path prefixes that need no sign-in.
+    """
+
+    target: str
+    folder: Path
+    instances: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    public: tuple[str, ...] = ()
+
+
+class RoleSettings(_Table):
+    """A bundle of scopes that users of a tenant are given."""
+
+    scopes: tuple[Scope, ...]
+
+
+class TenantSettings(_Table):
+    """A customer: its data is sealed under a key of its own. The tenant's slug is its key in the file."""
+
+    name: str
+
+
+class BrandingSettings(_Table):
+    """`colour` is `#rrggbb`; `logo` an SVG or PNG file."""
+
+    name: str
+    colour: str = "#1f4e79"
+    logo: Path | None = None
+
+
+class DomainSettings(_Table):
+    """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone."""
+
+    name: str
+    tenant: str
+    app: str
+    branding: BrandingSettings
+
+
+class CollectionSettings(_Table):
+    """A collection of documents; `schema` is a JSON Schema (2020-12) file."""
+
+    schema: Path
+    title: str = ""
+
+
+class ClientSettings(_Table):
+    """A third-party OAuth client of one tenant. A public client has no secret and must use PKCE."""
+
+    name: str
+    tenant: str
+    redirect_uris: tuple[str, ...]
+    scopes: tuple[Scope, ...]
+
+
+class UserSettings(_Table):
+    """A demonstration user; its password is made at the first start."""
+
+    email: str
+    name: str
+    tenant: str
+    roles: tuple[str, ...]
+
+
+class Settings(_Table):
+    """The whole file. `file` is where it was read from; relative paths were resolved against its folder."""
+
+    version: int
+    platform: PlatformSettings
+    edge: EdgeSettings = EdgeSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    web: WebSettings = WebSettings()
+    tenants: dict[str, TenantSettings]
+    domains: tuple[DomainSettings, ...]
+    apps: dict[str, AppSettings]
+    roles: dict[str, RoleSettings]
+    collections: dict[str, CollectionSettings]
+    clients: dict[str, ClientSettings] = {}
+    users: tuple[UserSettings, ...] = ()

@@ -1,0 +1,174 @@
+"""Every error Troth raises on purpose.
+
+TrothError
+├── UsageError              the person at the command line asked for something impossible (exit 2)
+│   └── ConfigError         troth.toml: names the file, the line, the key and what to do
+├── PlatformError           work failed (exit 1); says what to do next
+└── RequestError            an answer to a web request; RFC 9457 problem details
+    ├── Malformed           400
+    ├── Unauthenticated     401
+    ├── Denied              403, names the scope that was lacking
+    ├── NotFound            404
+    ├── Conflict            409
+    ├── PreconditionFailed  412
+    ├── TooLarge            413
+    ├── UnsupportedMedia    415
+    ├── Unprocessable       422, lists what is wrong where
+    ├── PreconditionRequired 428
+    ├── TooMany             429
+    └── Unavailable         503
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class TrothError(Exception):
+    """Root of the tree.
+
+    `public` may be shown to anybody. `detail` is for the operator's log alone; it never holds a secret.
+    """
+
+    def __init__(self, public: str, *, detail: str = "") -> None:
+        super().__init__(public)
+        self.public = public
+        self.detail = detail
+
+
+class UsageError(TrothError):
+    """The command cannot be carried out as asked; nothing was started or changed."""
+
+
+class ConfigError(UsageError):
+    """A fault in troth.toml. `hint` is the next step; `promise` is the id of the promise it would break."""
+
+    def __init__(
+        self,
+        public: str,
+        *,
+        file: Path | None = None,
+        line: int | None = None,
+        key: str = "",
+        hint: str = "",
+        promise: str = "",
+    ) -> None:
+        super().__init__(public)
+        self.file = file
+        self.line = line
+        self.key = key
+        self.hint = hint
+        self.promise = promise
+
+
+class PlatformError(TrothError):
+    """Work on the platform failed. `hint` is the next step."""
+
+    def __init__(self, public: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.hint = hint
+
+
+class RequestError(TrothError):
+    """An error with an HTTP status and a stable wire code (RFC 9457, member `code`)."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong on our side"
+
+
+class Malformed(RequestError):
+    status = 400
+    code = "malformed"
+    title = "The request cannot be read"
+
+
+class Unauthenticated(RequestError):
+    """`error` is the RFC 6750 section 3.1 code for the WWW-Authenticate header, empty when no token came."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "A valid access token is needed"
+
+    def __init__(self, public: str, *, error: str = "", detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.error = error
+
+
+class Denied(RequestError):
+    """`scope` is the scope that would have allowed the call (RFC 6750 section 3.1, insufficient_scope)."""
+
+    status = 403
+    code = "insufficient_scope"
+    title = "The access token does not allow this"
+
+    def __init__(self, public: str, *, scope: str, detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.scope = scope
+
+
+class NotFound(RequestError):
+    status = 404
+    code = "not_found"
+    title = "There is nothing here"
+
+
+class Conflict(RequestError):
+    status = 409
+    code = "conflict"
+    title = "The request collides with what is stored"
+
+
+class PreconditionFailed(RequestError):
+    status = 412
+    code = "precondition_failed"
+    title = "Somebody changed this in the meantime"
+
+
+class TooLarge(RequestError):
+    status = 413
+    code = "too_large"
+    title = "The request is too large"
+
+
+class UnsupportedMedia(RequestError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "This kind of content is not accepted"
+
+
+class Unprocessable(RequestError):
+    """`errors` lists each fault as (JSON pointer into the body, sentence)."""
+
+    status = 422
+    code = "invalid"
+    title = "The content does not fit its schema"
+
+    def __init__(self, public: str, *, errors: tuple[tuple[str, str], ...] = (), detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.errors = errors
+
+
+class PreconditionRequired(RequestError):
+    status = 428
+    code = "precondition_required"
+    title = "Say which version you are changing"
+
+
+class TooMany(RequestError):
+    """`retry_after` is in whole seconds."""
+
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, public: str, *, retry_after: int, detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.retry_after = retry_after
+
+
+class Unavailable(RequestError):
+    """The outcome of a write is unknown; a caller may repeat it with the same Idempotency-Key."""
+
+    status = 503
+    code = "unavailable"
+    title = "The service cannot answer right now"

@@ -1,0 +1,32 @@
+"""What a room asks the keeper to run. Rooms describe processes; only `hosting` starts them."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of the platform.
+
+    `environment` is the whole environment: a child inherits nothing. `argv` never holds a secret, for any
+    user of the machine may read it. `as_other_user` asks for a user id other than 0 when the platform runs
+    as root (PostgreSQL refuses root).
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    folder: Path
+    log: Path
+    as_other_user: bool = False
+    stop_seconds: float = 10.0
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A TCP endpoint on this machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
