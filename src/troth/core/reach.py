@@ -1,0 +1,81 @@
+"""Reach a client domain through the edge of this machine without asking any name server."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import msgspec
+
+
+class PublicFace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the edge meets the public: its address, its two ports, its client domains and their CA."""
+
+    address: str
+    https_port: int
+    http_port: int
+    domains: tuple[str, ...]
+    ca: Path
+
+    def origin(self, domain: str) -> str:
+        """The origin of a client domain (RFC 6454): the port is left out when it is 443."""
+        return f"https://{domain}" + ("" if self.https_port == 443 else f":{self.https_port}")
+
+
+class Visitor:
+    """An HTTPS client that connects to the edge's address whatever the domain is called.
+
+    The certificate is checked for the domain. Redirects are not followed and no cookie is kept: a probe
+    wants to see each answer and to decide itself what it sends.
+    """
+
+    def __init__(self, face: PublicFace, *, seconds: float = 10.0) -> None:
+        self._face = face
+        context = ssl.create_default_context(cafile=str(face.ca))
+        self._client = httpx.AsyncClient(verify=context, timeout=seconds, trust_env=False)
+
+    async def __aenter__(self) -> "Visitor":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        domain: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Send one HTTPS request to a client domain. Raises httpx.HTTPError when there is no answer."""
+        sent = {**(headers or {}), "Host": self._authority(domain)}
+        if cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        response = await self._client.request(
+            method,
+            f"https://{self._face.address}:{self._face.https_port}{path}",
+            headers=sent,
+            json=json,
+            data=form,
+            extensions={"sni_hostname": domain},
+        )
+        self._client.cookies.clear()
+        return response
+
+    async def request_plainly(self, domain: str, path: str) -> httpx.Response:
+        """Send one request without TLS, as a browser that was given `http://domain/…`."""
+        port = self._face.http_port
+        return await self._client.get(
+            f"http://{self._face.address}:{port}{path}",
+            headers={"Host": domain if port == 80 else f"{domain}:{port}"},
+        )
+
+    def _authority(self, domain: str) -> str:
+        return self._face.origin(domain).removeprefix("https://")

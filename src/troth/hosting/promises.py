@@ -1,0 +1,160 @@
+"""The hosting promises, and the three promises of the data room that the edge keeps: https, ciphers, hsts.
+
+hosting.network     every private socket listens on loopback
+hosting.balancing   every instance of every service answers
+data.https          a plain request is redirected and gets nothing more
+data.hsts           the published rules of the browsers' preload list
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from troth.core.process import Endpoint
+from troth.core.promise import Finding, Probe
+from troth.core.reach import PublicFace, Visitor
+
+PRELOAD_MAX_AGE = 31_536_000
+"""One year in seconds: the least that the preload list accepts."""
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A listening socket of the platform: `process` is its program, `protocol` tcp or udp."""
+
+    process: str
+    protocol: str
+    endpoint: Endpoint
+
+
+class ServiceInstance(msgspec.Struct, frozen=True):
+    """An instance as the edge balances over it; `ready` asks the instance itself, over mutual TLS."""
+
+    service: str
+    name: str
+    ready: Callable[[], Awaitable[bool]]
+
+
+class HostingView(msgspec.Struct, frozen=True):
+    """What the probes need to see of a running platform."""
+
+    face: PublicFace
+    listeners: Callable[[], Awaitable[tuple[Listener, ...]]]
+    instances: Callable[[], Awaitable[tuple[ServiceInstance, ...]]]
+
+
+def probes(view: HostingView) -> tuple[Probe, ...]:
+    """The probes of this room."""
+    return (
+        Probe("hosting.network", lambda: probe_network(view)),
+        Probe("hosting.balancing", lambda: probe_balancing(view)),
+        Probe("data.https", lambda: probe_https(view.face)),
+        Probe("data.hsts", lambda: probe_hsts(view.face)),
+    )
+
+
+async def probe_network(view: HostingView) -> Finding:
+    """List every listening socket; broken when anything but the edge's public ports leaves loopback."""
+    listeners = await view.listeners()
+    return judge_listeners(listeners, view.face)
+
+
+def judge_listeners(listeners: tuple[Listener, ...], face: PublicFace) -> Finding:
+    """The verdict on a list of sockets. Loopback alone is not a network of one's own, so never `proved`."""
+    raw: dict[str, object] = {"listeners": [f"{one.process} {one.protocol} {one.endpoint}" for one in listeners]}
+    if not listeners:
+        return Finding("unknown", "No listening socket was found; the platform's processes cannot be seen.", raw)
+    public = {face.https_port, face.http_port}
+    private = [one for one in listeners if not (one.process == "caddy" and one.endpoint.port in public)]
+    exposed = [one for one in private if not ipaddress.ip_address(one.endpoint.host).is_loopback]
+    if exposed:
+        names = ", ".join(f"{one.process} on {one.endpoint}" for one in exposed)
+        return Finding("broken", f"Reachable from outside the private side: {names}.", raw)
+    return Finding(
+        "unknown",
+        f"All {len(private)} private sockets listen on loopback alone; "
+        "a private network of its own is not set up on this machine.",
+        raw,
+    )
+
+
+async def probe_balancing(view: HostingView) -> Finding:
+    """Ask every instance whether it is ready; broken when a service has fewer than two that are."""
+    instances = await view.instances()
+    ready = await asyncio.gather(*(instance.ready() for instance in instances))
+    return judge_balancing(tuple((one.service, one.name, up) for one, up in zip(instances, ready, strict=True)))
+
+
+def judge_balancing(seen: tuple[tuple[str, str, bool], ...]) -> Finding:
+    """The verdict on (service, instance, ready)."""
+    raw: dict[str, object] = {"instances": [list(row) for row in seen]}
+    services = sorted({service for service, _, _ in seen})
+    if not services:
+        return Finding("broken", "No service is behind the edge.", raw)
+    counts = {name: sum(up for service, _, up in seen if service == name) for name in services}
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    if min(counts.values()) < 2:
+        return Finding("broken", f"Fewer than two instances answer: {told}.", raw)
+    return Finding(
+        "unknown",
+        f"Instances answering behind the edge: {told}. Their number does not follow the load yet.",
+        raw,
+    )
+
+
+async def probe_https(face: PublicFace) -> Finding:
+    """Send a plain request to every domain; broken when one gets more than a redirect to HTTPS."""
+    faults: list[str] = []
+    async with Visitor(face) as visitor:
+        for domain in face.domains:
+            answer = await visitor.request_plainly(domain, "/a/page?with=query")
+            target = answer.headers.get("location", "")
+            if answer.status_code not in (301, 308) or target != f"{face.origin(domain)}/a/page?with=query":
+                faults.append(f"{domain} answered {answer.status_code} to a plain request")
+            elif answer.content:
+                faults.append(f"{domain} sent {len(answer.content)} bytes in plain text")
+    raw: dict[str, object] = {"domains": list(face.domains), "faults": faults}
+    if faults:
+        return Finding("broken", "; ".join(faults) + ".", raw)
+    return Finding(
+        "proved",
+        f"A plain request to each of {len(face.domains)} domains got a redirect to HTTPS and nothing more.",
+        raw,
+    )
+
+
+async def probe_hsts(face: PublicFace) -> Finding:
+    """Hold every domain against the preload list's rules (hstspreload.org, "Submission Requirements")."""
+    faults: list[str] = []
+    async with Visitor(face) as visitor:
+        for domain in face.domains:
+            plain = await visitor.request_plainly(domain, "/")
+            if urlsplit(plain.headers.get("location", "")).hostname != domain:
+                faults.append(f"{domain} does not redirect to itself first")
+            secure = await visitor.request("GET", domain, "/login")
+            fault = judge_hsts(secure.headers.get("strict-transport-security", ""))
+            if fault:
+                faults.append(f"{domain} {fault}")
+    raw: dict[str, object] = {"domains": list(face.domains), "faults": faults}
+    if faults:
+        return Finding("broken", "; ".join(faults) + ".", raw)
+    return Finding(
+        "proved",
+        f"{len(face.domains)} domains: valid certificate, redirect on the same host, max-age of a year or "
+        "more, includeSubDomains, preload.",
+        raw,
+    )
+
+
+def judge_hsts(header: str) -> str:
+    """What the preload list would object to in this header (RFC 6797 section 6.1); empty when nothing."""
+    directives = {part.strip().lower() for part in header.split(";")}
+    if not header:
+        return "sends no Strict-Transport-Security"
+    ages = [part.removeprefix("max-age=").strip('"') for part in directives if part.startswith("max-age=")]
+    if len(ages) != 1 or not ages[0].isdigit() or int(ages[0]) < PRELOAD_MAX_AGE:
+        return "has a max-age below one year"
+    missing = [name for name in ("includesubdomains", "preload") if name not in directives]
+    return f"lacks {' and '.join(missing)}" if missing else ""

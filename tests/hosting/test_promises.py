@@ -1,0 +1,70 @@
+"""Each verdict of the hosting probes can turn red."""
+
+from pathlib import Path
+
+import pytest
+
+from troth.core.process import Endpoint
+from troth.core.reach import PublicFace
+from troth.hosting.promises import Listener, judge_balancing, judge_hsts, judge_listeners
+
+FACE = PublicFace(
+    address="127.0.0.1", https_port=8443, http_port=8080, domains=("a.localhost",), ca=Path("ca.pem")
+)
+EDGE = Listener("caddy", "tcp", Endpoint("0.0.0.0", 8443))  # noqa: S104 - the edge is public
+DATABASE = Listener("postgres", "tcp", Endpoint("127.0.0.1", 40001))
+
+
+def test_private_sockets_on_loopback_are_no_fault_and_no_proof_of_a_network() -> None:
+    finding = judge_listeners((EDGE, DATABASE), FACE)
+    assert finding.verdict == "unknown"
+    assert "All 1 private sockets" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    "exposed",
+    [
+        Listener("postgres", "tcp", Endpoint("0.0.0.0", 40001)),  # noqa: S104
+        Listener("etcd", "tcp", Endpoint("::", 2379)),
+        Listener("caddy", "tcp", Endpoint("0.0.0.0", 2019)),  # noqa: S104 - the edge's admin interface
+        Listener("python", "udp", Endpoint("10.0.0.5", 8443)),
+    ],
+)
+def test_a_private_socket_beyond_loopback_breaks_the_network_promise(exposed: Listener) -> None:
+    finding = judge_listeners((EDGE, DATABASE, exposed), FACE)
+    assert finding.verdict == "broken"
+    assert str(exposed.endpoint) in finding.evidence
+
+
+def test_seeing_no_socket_at_all_proves_nothing() -> None:
+    assert judge_listeners((), FACE).verdict == "unknown"
+
+
+def test_one_silent_instance_of_two_breaks_balancing() -> None:
+    finding = judge_balancing((("web", "web-1", True), ("web", "web-2", True), ("portal", "portal-1", True)))
+    assert finding.verdict == "broken"
+    assert "portal 1" in finding.evidence
+
+
+def test_balancing_is_not_called_proved_while_nothing_scales() -> None:
+    seen = tuple((service, f"{service}-{n}", True) for service in ("web", "portal") for n in (1, 2))
+    assert judge_balancing(seen).verdict == "unknown"
+    assert judge_balancing(()).verdict == "broken"
+
+
+@pytest.mark.parametrize(
+    ("header", "objection"),
+    [
+        ("max-age=63072000; includeSubDomains; preload", ""),
+        ("max-age=31536000; INCLUDESUBDOMAINS; Preload", ""),
+        ("", "sends no"),
+        ("max-age=300; includeSubDomains; preload", "below one year"),
+        ("max-age=63072000; preload", "lacks includesubdomains"),
+        ("max-age=63072000", "lacks includesubdomains and preload"),
+        ("max-age=1; max-age=63072000; includeSubDomains; preload", "below one year"),
+    ],
+)
+def test_hsts_is_held_against_the_preload_rules(header: str, objection: str) -> None:
+    fault = judge_hsts(header)
+    assert objection in fault
+    assert bool(fault) == bool(objection)
