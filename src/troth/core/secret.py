@@ -47,13 +47,27 @@ def new_token() -> str:
 
 def write_secret(path: Path, value: bytes) -> None:
     """Write a file readable by its owner alone, under a temporary name, synced, then renamed."""
+    _replace(path, value, mode=0o600)
+
+
+def write_public(path: Path, value: bytes) -> None:
+    """Write a file that everybody may read (a certificate), as whole or not at all as `write_secret` does."""
+    _replace(path, value, mode=0o644)
+
+
+def _replace(path: Path, value: bytes, *, mode: int) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        # A full disk must not be left fuller by half a secret.
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_secret(path: Path) -> Secret:
