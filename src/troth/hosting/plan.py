@@ -1,0 +1,110 @@
+"""What the keeper is asked to bring up and to look after. Wiring writes a Plan; the keeper only carries it out."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+Tell = Callable[[str], None]
+"""Replaces the few words shown beside a running step, e.g. `2 of 3 members are running`."""
+
+Report = Callable[[], Awaitable[object]]
+"""Looks at one part of the platform; what it returns is shown by `troth status` (anything msgspec encodes)."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """What `troth up` hands to the keeper's process, as one JSON argument. It never holds a secret.
+
+    `members`, `https_port` and `http_port` override troth.toml. `lock` is the number of the inherited
+    descriptor that holds the flock on `State.lock`. `contained` says whether the kernel ends every process
+    of the platform together with the first one (a PID namespace).
+    """
+
+    config: Path
+    state: Path
+    members: int | None = None
+    https_port: int | None = None
+    http_port: int | None = None
+    lock: int | None = None
+    contained: bool = True
+
+
+async def nothing_to_stop() -> None:
+    """For steps that leave nothing running."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the list that people see while the platform starts.
+
+    `start` returns a few words about what now stands and raises TrothError when it cannot; steps whose
+    `after` are done run side by side. `stop` runs in the reverse order, also when `start` failed or was cut
+    short, so it must accept that nothing is there.
+    """
+
+    name: str
+    title: str
+    start: Callable[[Tell], Awaitable[str]]
+    after: tuple[str, ...] = ()
+    stop: Callable[[], Awaitable[None]] = nothing_to_stop
+
+
+class Duty(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that comes back: `work` runs `every` so many seconds once the platform is ready, never twice at
+    once. It returns a sentence for the log, or an empty one when there was nothing to do."""
+
+    name: str
+    every: float
+    work: Callable[[], Awaitable[str]]
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where people reach something."""
+
+    title: str
+    url: str
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """A demonstration user. Shown at the terminal of the person who ran `troth up`, never in a log."""
+
+    url: str
+    name: str
+    email: str
+    password: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What `troth up` prints at the end."""
+
+    platform: str
+    addresses: tuple[Address, ...]
+    signins: tuple[SignIn, ...] = ()
+    ca: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+async def no_troubles() -> tuple[str, ...]:
+    """For plans whose steps, once done, cannot fall ill."""
+    return ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole platform as the keeper sees it.
+
+    `status` holds a provider for each part that `troth status` shows (`members`, `instances`, `edge`,
+    `certificates`). `troubles` names, one sentence each, what keeps the platform from being ready; nothing
+    means ready. `summary` is asked once, when every step is done.
+    """
+
+    platform: str
+    steps: tuple[Step, ...]
+    summary: Callable[[], Awaitable[Summary]]
+    duties: tuple[Duty, ...] = ()
+    status: dict[str, Report] = {}
+    troubles: Callable[[], Awaitable[tuple[str, ...]]] = no_troubles
+    reload: Callable[[], Awaitable[str]] | None = None
+
+
+Build = Callable[..., Awaitable[Plan]]
+"""`async def build(launch: Launch, supervisor: Supervisor) -> Plan`; raises TrothError to stop before anything
+starts."""
