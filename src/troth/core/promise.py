@@ -64,7 +64,8 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "hosting.monitoring",
-        "All resources are monitored in real time; health checks cover instance health and application errors.",
+        "All resources are monitored in real time; "
+        "health checks cover instance health and application errors.",
     ),
     Promise("hosting.restart", "Instances are restarted automatically on failure."),
     Promise("hosting.replacement", "Instances are replaced if their health checks fail."),

@@ -63,9 +63,13 @@ async def probe_network(view: HostingView) -> Finding:
 
 def judge_listeners(listeners: tuple[Listener, ...], face: PublicFace) -> Finding:
     """The verdict on a list of sockets. Loopback alone is not a network of one's own, so never `proved`."""
-    raw: dict[str, object] = {"listeners": [f"{one.process} {one.protocol} {one.endpoint}" for one in listeners]}
+    raw: dict[str, object] = {
+        "listeners": [f"{one.process} {one.protocol} {one.endpoint}" for one in listeners]
+    }
     if not listeners:
-        return Finding("unknown", "No listening socket was found; the platform's processes cannot be seen.", raw)
+        return Finding(
+            "unknown", "No listening socket was found; the platform's processes cannot be seen.", raw
+        )
     public = {face.https_port, face.http_port}
     private = [one for one in listeners if not (one.process == "caddy" and one.endpoint.port in public)]
     exposed = [one for one in private if not ipaddress.ip_address(one.endpoint.host).is_loopback]
@@ -84,7 +88,9 @@ async def probe_balancing(view: HostingView) -> Finding:
     """Ask every instance whether it is ready; broken when a service has fewer than two that are."""
     instances = await view.instances()
     ready = await asyncio.gather(*(instance.ready() for instance in instances))
-    return judge_balancing(tuple((one.service, one.name, up) for one, up in zip(instances, ready, strict=True)))
+    return judge_balancing(
+        tuple((one.service, one.name, up) for one, up in zip(instances, ready, strict=True))
+    )
 
 
 def judge_balancing(seen: tuple[tuple[str, str, bool], ...]) -> Finding:

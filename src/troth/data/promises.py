@@ -1,0 +1,182 @@
+"""The data promises that can be probed here.
+
+data.encryption    a canary written through the API is in no byte of the state folder
+data.passwords     every stored row's scheme, rounds and salt
+data.replicas      members, their roles and their synchronous standbys
+data.internal_tls  every private port refuses a client without the platform's certificate
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from troth.core.promise import Finding, Probe
+from troth.data.canary import Search, new_marker, search
+from troth.data.intrusion import Port, Stranger, intrude
+
+LEAST_ROUNDS = 600_000
+LEAST_SALT = 16
+"""Bytes."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A database member as the set reports it. `role` is leader, sync_standby, quorum_standby or replica."""
+
+    name: str
+    role: str
+    state: str
+
+
+class DataView(msgspec.Struct, frozen=True):
+    """What the probes need to see of a running platform.
+
+    `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
+    named in its stored header; `uproot` deletes it again. `password_hashes` reads every stored hash; `members` asks
+    the replica set; `ports` lists the private ports.
+    """
+
+    state_root: Path
+    plant: Callable[[str], Awaitable[str]]
+    uproot: Callable[[], Awaitable[None]]
+    password_hashes: Callable[[], Awaitable[Sequence[str]]]
+    members: Callable[[], Awaitable[tuple[Seen, ...]]]
+    ports: Callable[[], Awaitable[tuple[Port, ...]]]
+    stranger: Stranger
+
+
+def probes(view: DataView) -> tuple[Probe, ...]:
+    """The probes of this room."""
+    return (
+        Probe("data.encryption", lambda: probe_encryption(view)),
+        Probe("data.passwords", lambda: probe_passwords(view)),
+        Probe("data.replicas", lambda: probe_replicas(view)),
+        Probe("data.internal_tls", lambda: probe_internal_tls(view)),
+    )
+
+
+async def probe_encryption(view: DataView) -> Finding:
+    """Plant a canary, search every byte that the platform wrote for it, and take it away again."""
+    marker = new_marker()
+    algorithm = await view.plant(marker)
+    try:
+        seen = await asyncio.to_thread(search, view.state_root, marker)
+    finally:
+        await view.uproot()
+    return judge_encryption(seen, algorithm)
+
+
+def judge_encryption(seen: Search, algorithm: str) -> Finding:
+    """The verdict on a search and the algorithm in the stored header."""
+    raw: dict[str, object] = {"files": seen.files, "bytes": seen.size, "found": list(seen.found)}
+    if seen.found:
+        return Finding("broken", f"A canary stands readable in: {', '.join(seen.found[:5])}.", raw)
+    if "AES-256" not in algorithm:
+        return Finding("broken", f"The stored canary is sealed with {algorithm}, not AES-256.", raw)
+    if not seen.files:
+        return Finding("unknown", "There was no file to search.", raw)
+    return Finding(
+        "proved",
+        f"A canary written through the API ({algorithm}) is in none of {seen.files} files, "
+        f"{seen.size / 1e6:.0f} MB read to the last byte.",
+        raw,
+    )
+
+
+async def probe_passwords(view: DataView) -> Finding:
+    """Read every stored password hash and judge its scheme, rounds and salt."""
+    return judge_passwords(await view.password_hashes())
+
+
+def judge_passwords(hashes: Sequence[str]) -> Finding:
+    """The verdict on stored hashes of the form `pbkdf2-sha256$rounds$salt$hash`."""
+    if not hashes:
+        return Finding("unknown", "No password is stored yet.")
+    faults = [fault for fault in map(_password_fault, hashes) if fault]
+    salts = [stored.split("$")[2] for stored in hashes if stored.count("$") == 3]
+    if len(set(salts)) != len(salts):
+        faults.append("two rows share a salt")
+    raw: dict[str, object] = {"rows": len(hashes), "faults": sorted(set(faults))}
+    if faults:
+        return Finding("broken", f"Of {len(hashes)} stored passwords: {'; '.join(sorted(set(faults)))}.", raw)
+    return Finding(
+        "proved",
+        f"All {len(hashes)} stored passwords are PBKDF2-HMAC-SHA-256 with {LEAST_ROUNDS:,} rounds or more "
+        "and a salt of their own.",
+        raw,
+    )
+
+
+def _password_fault(stored: str) -> str:
+    parts = stored.split("$")
+    if len(parts) != 4 or parts[0] != "pbkdf2-sha256":
+        return "one is not PBKDF2-HMAC-SHA-256"
+    if not parts[1].isdigit() or int(parts[1]) < LEAST_ROUNDS:
+        return f"one has fewer than {LEAST_ROUNDS:,} rounds"
+    try:
+        salt = base64.b64decode(parts[2] + "=" * (-len(parts[2]) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return "one has an unreadable salt"
+    return "" if len(salt) >= LEAST_SALT else f"one has a salt below {LEAST_SALT} bytes"
+
+
+async def probe_replicas(view: DataView) -> Finding:
+    """Ask the replica set for its members and judge whether a lost leader would lose nothing."""
+    return judge_replicas(await view.members())
+
+
+def judge_replicas(members: tuple[Seen, ...]) -> Finding:
+    """The verdict on the set. Members on one machine do not outlive it, and the evidence says so."""
+    raw: dict[str, object] = {"members": [f"{one.name} {one.role} {one.state}" for one in members]}
+    leaders = [one.name for one in members if one.role == "leader" and one.state == "running"]
+    standbys = [
+        one.name
+        for one in members
+        if one.role in ("sync_standby", "quorum_standby") and one.state == "streaming"
+    ]
+    told = ", ".join(f"{one.name} {one.role} {one.state}" for one in members) or "none"
+    if len(leaders) != 1:
+        return Finding("broken", f"There is not exactly one leader: {told}.", raw)
+    if len(members) < 3:
+        return Finding("broken", f"{len(members)} of 3 members: {told}.", raw)
+    if len(standbys) < 2:
+        return Finding("broken", f"Fewer than two synchronous standbys stream: {told}.", raw)
+    return Finding(
+        "proved",
+        f"{len(members)} members, leader {leaders[0]}, each write confirmed by a quorum of "
+        f"{len(standbys)} synchronous standbys; all on this one machine, so not redundant against its loss.",
+        raw,
+    )
+
+
+async def probe_internal_tls(view: DataView) -> Finding:
+    """Try every private port in plain text, without a certificate and with a stranger's."""
+    entered: list[str] = []
+    silent: list[str] = []
+    ports = await view.ports()
+    for port in ports:
+        try:
+            ways = await intrude(port, view.stranger)
+        except ConnectionRefusedError:
+            silent.append(port.name)
+            continue
+        entered += [f"{port.name} let in {way}" for way in ways]
+    return judge_internal_tls(tuple(port.name for port in ports), tuple(entered), tuple(silent))
+
+
+def judge_internal_tls(ports: tuple[str, ...], entered: tuple[str, ...], silent: tuple[str, ...]) -> Finding:
+    """The verdict on what intruding on each port showed; a port where nobody listens proves nothing."""
+    raw: dict[str, object] = {"ports": list(ports), "entered": list(entered), "silent": list(silent)}
+    if entered:
+        return Finding("broken", "; ".join(entered) + ".", raw)
+    if silent or not ports:
+        return Finding("unknown", f"Nobody listens at {', '.join(silent) or 'any private port'}.", raw)
+    return Finding(
+        "proved",
+        f"{len(ports)} private ports refused plain text, TLS without a certificate and a stranger's "
+        "certificate; the traffic itself was not captured.",
+        raw,
+    )
