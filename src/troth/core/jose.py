@@ -1,0 +1,262 @@
+"""Signed tokens: JSON Web Signatures with ES256 (RFC 7515, 7518, 7519), made strict after RFC 8725.
+
+This is the only module that imports the JOSE library. The algorithm is pinned here, never read from a token,
+and a key is found by `kid` among the keys handed to the verifier, never by an address inside a token.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Literal, NoReturn, TypedDict, cast
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+from joserfc.util import urlsafe_b64decode
+
+from troth.core.errors import TrothError
+
+MAX_TOKEN_BYTES = 8 * 1024
+"""A longer token is refused unread: parsing is work that anybody could order."""
+
+_ALGORITHM = "ES256"
+_HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
+_REGISTRY = jws.JWSRegistry(algorithms=[_ALGORITHM])
+
+TokenFault = Literal["expired", "signature", "issuer", "audience", "malformed", "algorithm", "type"]
+
+
+class TokenError(TrothError):
+    """A token that proves nothing. `code` says why, for logs and metrics; a caller learns only `public`."""
+
+    def __init__(self, code: TokenFault, detail: str) -> None:
+        super().__init__("The token is not valid.", detail=detail)
+        self.code: TokenFault = code
+
+
+class Jwk(TypedDict):
+    """The public part of a signing key (RFC 7517, RFC 7518 section 6.2.1)."""
+
+    kty: str
+    crv: str
+    x: str
+    y: str
+    kid: str
+    use: str
+    alg: str
+
+
+class JwkSet(TypedDict):
+    """RFC 7517 section 5."""
+
+    keys: list[Jwk]
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a token says, once its signature has been checked.
+
+    Instants are seconds since 1970 (RFC 7519 section 2). `sid` is the session, `tid` the tenant, `scope` is
+    separated by spaces (RFC 9068 section 2.2). Members that are not named here are ignored.
+    """
+
+    iss: str
+    aud: str
+    sub: str
+    iat: int
+    exp: int
+    nbf: int | None = None
+    jti: str = ""
+    sid: str = ""
+    tid: str = ""
+    client_id: str = ""
+    scope: str = ""
+    nonce: str = ""
+    auth_time: int | None = None
+
+
+def generate_signing_key() -> bytes:
+    """A new ECDSA P-256 private key as PKCS #8 PEM."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def thumbprint(key: bytes) -> str:
+    """The RFC 7638 thumbprint of a PEM key: a `kid` that names the key by what it is."""
+    return _import_key(key).thumbprint()
+
+
+def key_set(keys: Iterable[Jwk]) -> JwkSet:
+    """What an issuer publishes at its `jwks_uri`."""
+    return {"keys": list(keys)}
+
+
+class Signer:
+    """Signs with one private key (PKCS #8 PEM) under one `kid`. Raises ValueError on another kind of key."""
+
+    def __init__(self, kid: str, key: bytes) -> None:
+        self.kid = kid
+        self._key = _import_key(key)
+        if not self._key.is_private:
+            raise ValueError("signing needs a private key")
+
+    def sign(self, claims: Claims | Mapping[str, object], typ: str) -> str:
+        """A compact JWS whose payload is `claims` as JSON; `typ` goes into the header (RFC 8725, 3.11)."""
+        header = {"alg": _ALGORITHM, "typ": typ, "kid": self.kid}
+        return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, registry=_REGISTRY)
+
+    def public_jwk(self) -> Jwk:
+        """The public part alone: it is built member by member, so the private one cannot slip through."""
+        public = self._key.as_dict(private=False)
+        return Jwk(
+            kty="EC",
+            crv="P-256",
+            x=str(public["x"]),
+            y=str(public["y"]),
+            kid=self.kid,
+            use="sig",
+            alg=_ALGORITHM,
+        )
+
+
+class Verifier:
+    """Checks tokens against the public keys of one issuer.
+
+    Raises ValueError on a key that is private, not P-256, without `kid`, or twice there.
+    """
+
+    def __init__(self, keys: Iterable[Mapping[str, object]]) -> None:
+        self._keys: dict[str, ECKey] = {}
+        for jwk in keys:
+            kid, key = _public_key(jwk)
+            if kid in self._keys:
+                raise ValueError(f"two keys are called {kid}")
+            self._keys[kid] = key
+
+    def verify(
+        self,
+        token: str,
+        typ: str,
+        issuer: str,
+        audience: str,
+        now: datetime,
+        leeway: timedelta = timedelta(0),
+    ) -> Claims:
+        """The claims of a token that is all of this: well formed, ES256, of this type, signed by one of our
+        keys, by this issuer, for this audience, at this time. Raises TokenError with the first fault."""
+        # 1. Small enough to be read at all.
+        if len(token) > MAX_TOKEN_BYTES:
+            _refuse("malformed", f"{len(token)} characters")
+        # 2. The header names our algorithm, the expected type, one of our keys, and nothing besides.
+        key = self._key_for(_read_header(token), typ)
+        # 3. The signature holds; nothing in the payload is looked at before.
+        payload = _verified_payload(token, key)
+        # 4. The payload has every claim, once and of the right kind.
+        claims = _read_claims(payload)
+        # 5. It was made by this issuer, for this audience.
+        if claims.iss != issuer:
+            _refuse("issuer", claims.iss)
+        if claims.aud != audience:
+            _refuse("audience", claims.aud)
+        # 6. Now lies inside its life.
+        _check_time(claims, now.timestamp(), leeway.total_seconds())
+        return claims
+
+    def _key_for(self, header: dict[str, object], typ: str) -> ECKey:
+        # `alg` first: "none", or HS256 keyed with our public key, are the classic forgeries (RFC 8725, 2.1).
+        if header.get("alg") != _ALGORITHM:
+            _refuse("algorithm", str(header.get("alg")))
+        # One kind of token must not pass for another (RFC 8725 section 2.8).
+        if header.get("typ") != typ:
+            _refuse("type", str(header.get("typ")))
+        # `jku`, `jwk`, `x5u`, `x5c` would let a forger bring a key along; `crit` and `b64` change the rules.
+        if foreign := header.keys() - _HEADER_MEMBERS:
+            _refuse("malformed", f"header members {sorted(foreign)}")
+        kid = header.get("kid")
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            _refuse("signature", f"no key is called {kid!r}")
+        return key
+
+
+def _refuse(code: TokenFault, detail: str) -> NoReturn:
+    """Raise TokenError; what a stranger wrote is cut short before it reaches a log."""
+    raise TokenError(code, detail[:200])
+
+
+def _read_header(token: str) -> dict[str, object]:
+    header, *rest = token.split(".")
+    if len(rest) != 2:
+        _refuse("malformed", f"{len(rest) + 1} segments")
+    try:
+        return _read_object(urlsafe_b64decode(header.encode("ascii")))
+    except (ValueError, RecursionError) as error:
+        raise TokenError("malformed", f"header: {error}") from None
+
+
+def _verified_payload(token: str, key: ECKey) -> bytes:
+    try:
+        return jws.deserialize_compact(token, key, registry=_REGISTRY).payload
+    except (JoseError, ValueError) as error:
+        raise TokenError("signature", str(error)) from None
+
+
+def _read_claims(payload: bytes) -> Claims:
+    try:
+        return msgspec.convert(_read_object(payload), Claims, strict=True)
+    except (ValueError, RecursionError) as error:
+        raise TokenError("malformed", f"claims: {error}") from None
+
+
+def _check_time(claims: Claims, now: float, leeway: float) -> None:
+    if now >= claims.exp + leeway:
+        _refuse("expired", f"ended {now - claims.exp:.0f} s ago")
+    begins = max(claims.iat, claims.nbf or claims.iat)
+    if now < begins - leeway:
+        _refuse("expired", f"begins in {begins - now:.0f} s")
+
+
+def _read_object(text: bytes) -> dict[str, object]:
+    """A JSON object. Raises ValueError, also when a name is there twice: two readers of such a token could
+    each see another value (RFC 8725 section 2.4)."""
+    value: object = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return cast("dict[str, object]", value)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _import_key(key: bytes) -> ECKey:
+    try:
+        imported = ECKey.import_key(key)
+    except (JoseError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    if imported.curve_name != "P-256":
+        raise ValueError(f"the key is on {imported.curve_name}, not on P-256")
+    return imported
+
+
+def _public_key(jwk: Mapping[str, object]) -> tuple[str, ECKey]:
+    kid = jwk.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise ValueError("a key without kid")
+    if "d" in jwk or jwk.get("kty") != "EC" or jwk.get("crv") != "P-256":
+        raise ValueError(f"{kid} is not a public key on P-256")
+    try:
+        key = ECKey.import_key({name: str(jwk[name]) for name in ("kty", "crv", "x", "y")})
+    except (JoseError, KeyError) as error:
+        raise ValueError(f"{kid}: {error}") from None
+    return kid, key
