@@ -35,8 +35,8 @@ class DataView(msgspec.Struct, frozen=True):
     """What the probes need to see of a running platform.
 
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
-    named in its stored header; `uproot` deletes it again. `password_hashes` reads every stored hash; `members` asks
-    the replica set; `ports` lists the private ports.
+    named in its stored header; `uproot` deletes it again. `password_hashes` reads every stored hash;
+    `members` asks the replica set; `ports` lists the private ports.
     """
 
     state_root: Path
