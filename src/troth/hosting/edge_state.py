@@ -1,0 +1,76 @@
+"""What the edge has to know of the platform. The keeper builds an EdgeState; `edge.render` turns it into a
+configuration. Nothing here holds a secret: keys are named by their files."""
+
+from pathlib import Path
+
+import msgspec
+
+from troth.core.ca import LeafFiles
+from troth.core.process import Endpoint
+
+WEB = "web"
+"""The name of Troth's own web service among the services."""
+
+MEBIBYTE = 1024 * 1024
+
+SERVICES = "services.troth.internal"
+"""The private name space of services: never resolved, only compared with certificates."""
+
+
+def service_name(service: str) -> str:
+    """The DNS name that every instance of a service carries in its certificate (subject alternative name).
+
+    All instances listen on 127.0.0.1 under one authority. Without a name of its own, a customer's
+    application that took over a freed port of the web service could pose as it and collect passwords.
+    """
+    return f"{service}.{SERVICES}"
+
+
+class EdgeDomain(msgspec.Struct, frozen=True):
+    """A client domain, the application behind it, and its certificate from the `public` authority."""
+
+    name: str
+    app: str
+    certificate: LeafFiles
+
+
+class EdgeApp(msgspec.Struct, frozen=True):
+    """An application and where its instances answer. `max_body` is in bytes."""
+
+    name: str
+    instances: tuple[Endpoint, ...]
+    max_body: int = 16 * MEBIBYTE
+
+
+class PrivateListener(msgspec.Struct, frozen=True):
+    """Where applications call the API: TLS on loopback, a certificate from the `apps` authority required.
+
+    `certificate` is a server certificate of the `instances` authority for the address of `endpoint`.
+    """
+
+    endpoint: Endpoint
+    certificate: LeafFiles
+    client_ca: Path
+
+
+class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole edge.
+
+    `client` is the edge's certificate of the `callers` authority, shown to instances, whose certificates are
+    checked against `instances_ca` and `service_name`. `storage` is the folder that Caddy may write to,
+    `access_log` and `log` are files that it rolls itself.
+    """
+
+    address: str
+    https_port: int
+    http_port: int
+    domains: tuple[EdgeDomain, ...]
+    web: tuple[Endpoint, ...]
+    apps: tuple[EdgeApp, ...]
+    client: LeafFiles
+    instances_ca: Path
+    private: PrivateListener
+    admin_socket: Path
+    storage: Path
+    access_log: Path
+    log: Path
