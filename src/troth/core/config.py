@@ -13,7 +13,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A table of troth.toml: unknown keys are refused."""
 
 
-class PlatformSettings(_Table):
+class PlatformSettings(_Table, frozen=True, kw_only=True):
     """`name` is shown on the factsheet. `region` is where this machine stands: an ISO 3166 country code or a
     provider's region name."""
 
@@ -21,7 +21,7 @@ class PlatformSettings(_Table):
     region: str
 
 
-class EdgeSettings(_Table):
+class EdgeSettings(_Table, frozen=True, kw_only=True):
     """`address` is the public address. Ports left out are 443 and 80 where allowed, else 8443 and 8080."""
 
     address: str = "127.0.0.1"
@@ -29,26 +29,26 @@ class EdgeSettings(_Table):
     http_port: int | None = None
 
 
-class DatabaseSettings(_Table):
+class DatabaseSettings(_Table, frozen=True, kw_only=True):
     """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs."""
 
     members: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
     binaries: Path | None = None
 
 
-class CertificateSettings(_Table):
+class CertificateSettings(_Table, frozen=True, kw_only=True):
     """`lifetime_minutes` of the certificates between the platform's own parts."""
 
     lifetime_minutes: Annotated[int, msgspec.Meta(ge=1, le=60 * 24 * 30)] = 60 * 24
 
 
-class WebSettings(_Table):
+class WebSettings(_Table, frozen=True, kw_only=True):
     """`instances` of Troth's own web service."""
 
     instances: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
 
 
-class AppSettings(_Table):
+class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
     `public` lists path prefixes that need no sign-in.
@@ -60,19 +60,19 @@ class AppSettings(_Table):
     public: tuple[str, ...] = ()
 
 
-class RoleSettings(_Table):
+class RoleSettings(_Table, frozen=True, kw_only=True):
     """A bundle of scopes that users of a tenant are given."""
 
     scopes: tuple[Scope, ...]
 
 
-class TenantSettings(_Table):
+class TenantSettings(_Table, frozen=True, kw_only=True):
     """A customer: its data is sealed under a key of its own. The tenant's slug is its key in the file."""
 
     name: str
 
 
-class BrandingSettings(_Table):
+class BrandingSettings(_Table, frozen=True, kw_only=True):
     """`colour` is `#rrggbb`; `logo` an SVG or PNG file."""
 
     name: str
@@ -80,7 +80,7 @@ class BrandingSettings(_Table):
     logo: Path | None = None
 
 
-class DomainSettings(_Table):
+class DomainSettings(_Table, frozen=True, kw_only=True):
     """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone."""
 
     name: str
@@ -89,14 +89,14 @@ class DomainSettings(_Table):
     branding: BrandingSettings
 
 
-class CollectionSettings(_Table):
+class CollectionSettings(_Table, frozen=True, kw_only=True):
     """A collection of documents; `schema` is a JSON Schema (2020-12) file."""
 
     schema: Path
     title: str = ""
 
 
-class ClientSettings(_Table):
+class ClientSettings(_Table, frozen=True, kw_only=True):
     """A third-party OAuth client of one tenant. A public client has no secret and must use PKCE."""
 
     name: str
@@ -105,7 +105,7 @@ class ClientSettings(_Table):
     scopes: tuple[Scope, ...]
 
 
-class UserSettings(_Table):
+class UserSettings(_Table, frozen=True, kw_only=True):
     """A demonstration user; its password is made at the first start."""
 
     email: str
@@ -114,7 +114,7 @@ class UserSettings(_Table):
     roles: tuple[str, ...]
 
 
-class Settings(_Table):
+class Settings(_Table, frozen=True, kw_only=True):
     """The whole file. `file` is where it was read from; relative paths were resolved against its folder."""
 
     version: int
