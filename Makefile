@@ -1,0 +1,82 @@
+# Everything a person or a machine does with this checkout. Nothing here needs root, and nothing is installed
+# on the system: Python packages go to .venv, programs of Debian to .tools, npm packages to tests/npm.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+CONFIG ?= examples/residents/troth.toml
+ARGS ?=
+
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
+
+UV_COMPILE := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-config --upgrade --quiet
+
+title = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
+
+.PHONY: help up down venv etcd chromium npm test lint types unit format chaos chaos-short bench lock clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+up: venv etcd ## Start the platform with the example; ARGS="--members 1" for a small machine
+	@exec .venv/bin/troth up --config $(CONFIG) $(ARGS)
+
+down: venv ## Stop it
+	@exec .venv/bin/troth down --config $(CONFIG) $(ARGS)
+
+test: lint types unit ## Everything that has to be green: format, lint, types, tests
+
+lint: venv ## Format and lint, as a check
+	$(call title,format)
+	@ruff format --check .
+	$(call title,lint)
+	@ruff check .
+
+types: venv npm ## Types, strict
+	$(call title,types)
+	@node tests/npm/node_modules/pyright/index.js
+
+unit: venv etcd chromium npm ## The tests; ARGS="tests/core -k name" for some of them
+	$(call title,tests)
+	@pytest $(ARGS)
+
+format: venv ## Format and repair what can be repaired
+	@ruff check --fix .
+	@ruff format .
+
+chaos: venv etcd ## Kill processes under load, many rounds
+	$(call title,chaos)
+	@pytest -m chaos --timeout 3600 $(ARGS)
+
+chaos-short: venv etcd ## The same, one round of each fault
+	$(call title,chaos, one round)
+	@TROTH_CHAOS_ROUNDS=1 pytest -m chaos --timeout 900 $(ARGS)
+
+bench: venv etcd ## Measure against peers, as ratios
+	@python -m bench $(ARGS)
+
+venv: .venv/made-from.json ## The Python environment, from the hash-pinned lock
+
+.venv/made-from.json: requirements-dev.lock pyproject.toml
+	@$(PYTHON) tools/environment.py && touch $@
+
+etcd chromium: venv ## A program of Debian's, unpacked unless the system has it
+	@python tools/debian.py $@
+
+npm: tests/npm/node_modules/.package-lock.json ## Node and the npm packages that the tests use
+
+tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json .venv/made-from.json
+	@python tools/node.py
+	@cd tests/npm && npm ci --silent && touch node_modules/.package-lock.json
+
+lock: venv ## Resolve anew and write both lock files and the npm lock
+	@$(UV_COMPILE) --output-file requirements.lock
+	@$(UV_COMPILE) --extra dev --output-file requirements-dev.lock
+	@cd tests/npm && npm install --package-lock-only --silent
+
+clean: ## Remove what make has made; never the state folder
+	@rm -rf .venv .tools tests/npm/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info
