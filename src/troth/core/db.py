@@ -1,0 +1,331 @@
+"""The pool to the database's leader.
+
+`Database` keeps connections to the one member that takes writes and follows it when another member takes
+over. Four things make that safe:
+
+- A leader is found by asking all members at once; when two claim to be it, the later timeline wins.
+- One extra connection, the sentry, notices a lost, hung or demoted leader within seconds and has the pool
+  replaced. Patroni restarts a member that it demotes, which breaks the sentry's connection at once, so that
+  stale reads end with it; the sentry's question covers a member that only hangs or was demoted in place.
+- No statement is ever cancelled from this side while it waits for its synchronous standby: PostgreSQL would
+  keep the row locally, show it to readers and lose it with the leader. Calls therefore run to their end in a
+  task of their own, and what exceeds its deadline loses its connection, which cancels nothing.
+- Idempotent calls are repeated on the next leader; others raise Unavailable, outcome unknown.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from troth.core.errors import Unavailable
+from troth.core.leader import (
+    DatabaseTarget,
+    Leader,
+    SecureContext,
+    connect,
+    find_leader,
+)
+
+__all__ = ["Connection", "Database", "DatabaseTarget"]
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:  # generic for the type checker only
+    Connection = PoolConnectionProxy
+    Pool = asyncpg.Pool
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 10.0
+"""How long a call looks for a leader and repeats itself."""
+
+STATEMENT_SECONDS = 8.0
+"""The server ends a statement after this; the wait for a standby at commit does not count."""
+
+_SEARCH_PAUSE_SECONDS = 0.1
+_SENTRY_SECONDS = 1.0
+_SENTRY_PATIENCE_SECONDS = 3.0
+_DRAIN_SECONDS = 10.0
+
+_SEVERED = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+)
+"""The connection is gone; a statement that was under way may or may not have happened."""
+
+_LOST = (*_SEVERED, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""The same, if the connection is really gone: asyncpg raises some of these for a caller's mistake too."""
+
+_NOT_DONE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.TooManyConnectionsError)
+"""The member refused: nothing happened, and another one may accept."""
+
+
+class Database:
+    """A pool to the leader, used as one role. Make it with `open`, end it with `close`."""
+
+    def __init__(self, target: DatabaseTarget, *, min_size: int, max_size: int) -> None:
+        self._target = target
+        self._sizes = (min_size, max_size)
+        self._context = SecureContext(target)
+        self._pool: Pool | None = None
+        self._leader: Leader | None = None
+        self._searching = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, target: DatabaseTarget, *, min_size: int = 1, max_size: int = 8) -> "Database":
+        """Connect to the leader. Raises Unavailable when there is none within the deadline."""
+        database = cls(target, min_size=min_size, max_size=max_size)
+        await database._current(_soon())
+        return database
+
+    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[asyncpg.Record]:
+        """All rows. JSON columns come as text."""
+        return await self._call(lambda connection: connection.fetch(query, *args), idempotent)
+
+    async def fetchrow(self, query: str, *args: object, idempotent: bool = True) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await self._call(lambda connection: connection.fetchrow(query, *args), idempotent)
+
+    async def fetchval(self, query: str, *args: object, idempotent: bool = True) -> Any:
+        """The first column of the first row, or None."""
+        return await self._call(lambda connection: connection.fetchval(query, *args), idempotent)
+
+    async def execute(self, query: str, *args: object, idempotent: bool = True) -> str:
+        """Run a statement and return its tag, e.g. `INSERT 0 1`."""
+        return await self._call(lambda connection: connection.execute(query, *args), idempotent)
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction on one connection, committed at the end of the block; never repeated.
+
+        Raises Unavailable when the connection is lost: at the commit, the outcome is then unknown.
+        """
+        return self._transaction()
+
+    async def close(self) -> None:
+        """End all connections. Calls under way get a few seconds to finish."""
+        self._closed = True
+        pool = self._pool
+        self._forget()
+        if pool is not None:
+            await _drain(pool)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def leader(self) -> Leader | None:
+        """The member in use at present, None while one is being searched."""
+        return self._leader
+
+    async def _call(self, work: Callable[[Connection], Awaitable[T]], idempotent: bool) -> T:
+        """Shielded: a caller that goes away must not cancel a commit that waits for its standby."""
+        return await asyncio.shield(self._spawn(self._repeat(work, idempotent, _soon())))
+
+    async def _repeat(
+        self, work: Callable[[Connection], Awaitable[T]], idempotent: bool, deadline: float
+    ) -> T:
+        while True:
+            pool = await self._current(deadline)
+            connection = await self._acquire(pool, deadline)
+            if connection is None:
+                continue
+            try:
+                return await _bounded(connection, work, deadline)
+            except asyncpg.QueryCanceledError as error:
+                raise Unavailable("The database took too long; nothing was changed.") from error
+            except _NOT_DONE:
+                self._drop(pool)
+            except _LOST as error:
+                if not _is_lost(error, connection):
+                    raise
+                self._drop(pool)
+                if not idempotent:
+                    raise _unknown(error) from error
+            finally:
+                await _release(pool, connection)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[Connection]:
+        pool, connection = await self._checkout(_soon())
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                if not _is_gone(connection):
+                    await self._finish(_bounded(connection, lambda _: transaction.rollback(), _soon()))
+                raise
+            await self._finish(_bounded(connection, lambda _: transaction.commit(), _soon()))
+        except _NOT_DONE as error:
+            self._drop(pool)
+            raise Unavailable("Another member leads now; nothing was changed.", detail=repr(error)) from error
+        except _LOST as error:
+            if not _is_lost(error, connection):
+                raise
+            self._drop(pool)
+            raise _unknown(error) from error
+        finally:
+            await self._finish(_release(pool, connection))
+
+    async def _checkout(self, deadline: float) -> tuple[Pool, Connection]:
+        while True:
+            pool = await self._current(deadline)
+            connection = await self._acquire(pool, deadline)
+            if connection is not None:
+                return pool, connection
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the end of a transaction to its end, whatever becomes of the caller."""
+        return await asyncio.shield(self._spawn(work))
+
+    async def _acquire(self, pool: Pool, deadline: float) -> Connection | None:
+        """A connection, or None after the pool turned out to be of no use."""
+        try:
+            return await pool.acquire(timeout=max(deadline - _now(), 0.001))
+        except (*_LOST, *_NOT_DONE) as error:
+            if _now() >= deadline:
+                raise Unavailable("The database is busy.", detail="no free connection") from error
+            self._drop(pool)
+            await asyncio.sleep(_SEARCH_PAUSE_SECONDS)
+            return None
+
+    async def _current(self, deadline: float) -> Pool:
+        """The pool to the leader; a single search however many callers wait for it."""
+        if self._pool is not None:
+            return self._pool
+        async with self._searching:
+            while self._pool is None:
+                if self._closed:
+                    raise Unavailable("The database connection was closed.")
+                if _now() >= deadline:
+                    raise Unavailable("The database has no leader at present.", detail=self._context.problem)
+                await self._search(deadline)
+            return self._pool
+
+    async def _search(self, deadline: float) -> None:
+        found = await find_leader(self._target, self._context)
+        if found is None:
+            await asyncio.sleep(min(_SEARCH_PAUSE_SECONDS, max(deadline - _now(), 0)))
+            return
+        leader, sentry = found
+        try:
+            pool = await self._make_pool(leader)
+        except (*_LOST, *_NOT_DONE) as error:
+            self._context.problem = repr(error)
+            sentry.terminate()
+            return
+        self._pool, self._leader = pool, leader
+        sentry.add_termination_listener(lambda _: self._drop(pool))
+        self._spawn(self._stand_watch(pool, sentry))
+
+    async def _make_pool(self, leader: Leader) -> Pool:
+        async def connect_to_leader(*_: object, **options: Any) -> Any:
+            return await connect(self._target, leader.endpoint, self._context, **options)
+
+        low, high = self._sizes
+        return await asyncpg.create_pool(
+            connect=connect_to_leader,
+            min_size=low,
+            max_size=high,
+            max_inactive_connection_lifetime=60,
+            reset=_keep,
+            server_settings={"statement_timeout": f"{STATEMENT_SECONDS:.0f}s"},
+        )
+
+    async def _stand_watch(self, pool: Pool, sentry: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Ask the leader every second whether it still leads; drop the pool when it does not say so."""
+        try:
+            while self._pool is pool:
+                if self._context.renewed():
+                    break  # so that a connection does not outlive the certificate that opened it
+                async with asyncio.timeout(_SENTRY_PATIENCE_SECONDS):
+                    if await sentry.fetchval("select pg_is_in_recovery()"):
+                        break
+                await asyncio.sleep(_SENTRY_SECONDS)
+        except (*_LOST, asyncpg.PostgresError) as error:
+            self._context.problem = repr(error)
+        finally:
+            self._drop(pool)
+            sentry.terminate()
+
+    def _drop(self, pool: Pool) -> None:
+        """Stop using this pool. Calls under way on it end by themselves, at their deadline at the latest."""
+        if self._pool is not pool:
+            return
+        self._forget()
+        if not self._closed:
+            self._spawn(_drain(pool))
+
+    def _forget(self) -> None:
+        self._pool = None
+        self._leader = None
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _bounded(connection: Connection, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
+    """Do the work; at the deadline the connection is cut, which raises here and cancels nothing there."""
+    timer = asyncio.get_running_loop().call_at(deadline, connection.terminate)
+    try:
+        return await work(connection)
+    finally:
+        timer.cancel()
+
+
+async def _release(pool: Pool, connection: Connection) -> None:
+    with contextlib.suppress(*_LOST):  # the pool replaces a connection that cannot be handed back
+        await pool.release(connection)
+
+
+async def _drain(pool: Pool) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await pool.close()
+    except (*_LOST, asyncpg.PostgresError):
+        pool.terminate()
+
+
+async def _keep(connection: object) -> None:
+    """Hand a connection back as it is, saving a round trip a call.
+
+    Nothing lives on it beyond a transaction: the context of row-level security is transaction-local, and an
+    open transaction is rolled back by asyncpg before this is called.
+    """
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool took it back when it broke
+        return True
+
+
+def _is_lost(error: BaseException, connection: Connection) -> bool:
+    return isinstance(error, _SEVERED) or _is_gone(connection)
+
+
+def _unknown(error: BaseException) -> Unavailable:
+    return Unavailable("The database was lost; whether the change was made is not known.", detail=repr(error))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _soon() -> float:
+    return _now() + DEADLINE_SECONDS

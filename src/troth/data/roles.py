@@ -1,0 +1,88 @@
+"""The database's roles and the empty schema: what must exist before the first migration.
+
+Runs as the superuser, whose certificate the keeper alone holds; may be repeated at every start.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from troth.core.errors import PlatformError
+from troth.core.leader import DatabaseTarget, SecureContext, find_leader
+
+SUPERUSER = "postgres"
+OWNER = "troth_owner"
+APP = "troth_app"
+AUDITOR = "troth_auditor"
+REPLICATOR = "replicator"
+
+ROLES: dict[str, str] = {
+    OWNER: "nosuperuser nobypassrls nocreaterole nocreatedb noreplication",
+    APP: "nosuperuser nobypassrls nocreaterole nocreatedb noreplication",
+    AUDITOR: "nosuperuser bypassrls nocreaterole nocreatedb noreplication",
+    REPLICATOR: "nosuperuser nobypassrls nocreaterole nocreatedb replication",
+}
+"""Rights of each role. None has a password: a client certificate is the only way in."""
+
+_CLUSTER = """
+revoke all on database template1 from public;
+revoke all on database postgres from public;
+revoke all on database troth from public;
+grant connect on database troth to troth_owner, troth_app, troth_auditor;
+"""
+
+_DATABASE = """
+revoke all on schema public from public;
+create schema if not exists troth authorization troth_owner;
+grant usage on schema troth to troth_app, troth_auditor;
+"""
+
+
+async def bootstrap(superuser: DatabaseTarget) -> None:
+    """Make roles, the database `troth` and its empty schema where they are missing.
+
+    Raises PlatformError when there is no leader or the superuser may not do it.
+    """
+    try:
+        await _run(superuser, "postgres", _make_cluster_objects)
+        await _run(superuser, "troth", _make_schema)
+    except (asyncpg.PostgresError, OSError) as error:
+        raise PlatformError("The database could not be prepared.", detail=repr(error)) from error
+
+
+async def _run(
+    superuser: DatabaseTarget,
+    database: str,
+    work: "Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[None]]",
+) -> None:
+    target = DatabaseTarget(
+        superuser.hosts, superuser.user, superuser.ca, superuser.certificate, superuser.key, database
+    )
+    context = SecureContext(target)
+    found = await find_leader(target, context)
+    if found is None:
+        raise PlatformError("The database has no leader to prepare.", detail=context.problem)
+    connection = found[1]
+    try:
+        # CREATE DATABASE copies a template and, replicated, waits for a standby.
+        await connection.execute("set statement_timeout = '60s'")
+        await work(connection)
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _make_cluster_objects(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    present = {row["rolname"] for row in await connection.fetch("select rolname from pg_roles")}
+    for role, rights in ROLES.items():
+        verb = "alter" if role in present else "create"
+        await connection.execute(f"{verb} role {role} login {rights} password null")
+    if not await connection.fetchval("select true from pg_database where datname = 'troth'"):
+        await connection.execute("create database troth owner troth_owner template template0")
+    await connection.execute(_CLUSTER)
+
+
+async def _make_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.execute(_DATABASE)
+    for role in (OWNER, APP, AUDITOR):
+        # Unqualified names resolve to our schema alone; nothing can be slipped in front of it.
+        await connection.execute(f"alter role {role} in database troth set search_path = troth, pg_temp")
