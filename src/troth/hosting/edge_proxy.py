@@ -1,0 +1,148 @@
+"""How the edge passes a request on: mutual TLS, which instance, when again, when not."""
+
+from typing import Any
+
+from troth.core.process import Endpoint
+from troth.hosting.edge_state import WEB, EdgeApp, EdgeState, service_name
+
+Json = dict[str, Any]
+
+READY_PATH = "/.troth/ready"
+
+REPLAY_BYTES = 1024 * 1024
+"""Bodies up to this size are held in memory until an instance has answered, so that they can be sent again."""
+
+_REPLAYABLE_LENGTH = "^[0-9]{1,6}$"
+"""Content-Length below one million: surely within REPLAY_BYTES. A longer or chunked body was not kept whole,
+and a retry would send the rest of it as if it were all."""
+
+_DROPPED_RESPONSE_HEADERS = ["Alt-Svc", "Server", "Strict-Transport-Security", "X-Powered-By", "X-Troth-*"]
+"""What an instance may not say to a client: these are the edge's to say, or nobody's."""
+
+_UPGRADE_HEADERS = ["Connection", "Upgrade", "Sec-Websocket-*"]
+
+_FROM_SESSION = {
+    "Authorization": ("X-Troth-Access-Token", "Bearer "),
+    "X-Troth-Brand-Name": ("X-Troth-Domain-Name", ""),
+    "X-Troth-Brand-Colour": ("X-Troth-Colour", ""),
+    "X-Troth-Person": ("X-Troth-Person", ""),
+    "X-Troth-Tenant": ("X-Troth-Tenant", ""),
+}
+"""What the application gets, from which header of the session's answer, and what is put before it."""
+
+
+def pass_to_web(state: EdgeState) -> Json:
+    """To an instance of Troth's own web service."""
+    return _proxy(state, WEB, state.web, wait_seconds=20)
+
+
+def pass_to_app(state: EdgeState, app: EdgeApp) -> Json:
+    """To an instance of a customer's application, whose own session cookie can only be a forgery."""
+    handler = _proxy(state, app.name, app.instances, wait_seconds=60)
+    handler["headers"]["response"]["replace"] = {
+        # Session fixation: an application that sets our cookie would sign its visitors in as somebody else.
+        # An empty Set-Cookie is ignored by every browser (RFC 6265, section 5.2).
+        "Set-Cookie": [{"search_regexp": r"(?i)^[\s=]*__Host-troth\s*(=.*|;.*)?$", "replace": ""}]
+    }
+    return handler
+
+
+def ask_session(state: EdgeState) -> Json:
+    """Ask the web service whose session this is, before the application sees anything.
+
+    An answer of 2xx goes on to the next handler with what the session grants; any other is the client's
+    answer. The question carries the request's headers but never its body, and is never a WebSocket.
+    """
+    handler = _proxy(state, WEB, state.web, wait_seconds=20)
+    handler["rewrite"] = {"method": "GET", "uri": "/internal/forward"}
+    request = handler["headers"]["request"]
+    request["set"]["X-Forwarded-Method"] = ["{http.request.method}"]
+    request["set"]["X-Forwarded-Uri"] = ["{http.request.uri}"]
+    request["delete"] = [*_UPGRADE_HEADERS, "Content-Length", "Content-Type", "Expect", "Range", "If-*"]
+    granted = {"match": {"status_code": [2]}, "routes": [_grant(name) for name in _FROM_SESSION]}
+    handler["handle_response"] = [granted]
+    return handler
+
+
+def _grant(name: str) -> Json:
+    """Give the application one header, if the session's answer had it."""
+    source, prefix = _FROM_SESSION[name]
+    placeholder = f"{{http.reverse_proxy.header.{source}}}"
+    return {
+        "match": [{"not": [{"vars": {placeholder: [""]}}]}],
+        "handle": [{"handler": "headers", "request": {"set": {name: [prefix + placeholder]}}}],
+    }
+
+
+def _proxy(state: EdgeState, service: str, instances: tuple[Endpoint, ...], *, wait_seconds: int) -> Json:
+    return {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": str(instance)} for instance in instances],
+        "transport": _transport(state, service, wait_seconds),
+        "load_balancing": _balancing(),
+        "health_checks": _health(),
+        "request_buffers": REPLAY_BYTES,
+        "flush_interval": "50ms",
+        "stream_timeout": "1h",
+        "stream_close_delay": "5m",
+        "headers": {
+            # Caddy would put the instance's address here; cookies and issuers depend on the client's domain.
+            "request": {"set": {"Host": ["{http.request.hostport}"]}},
+            "response": {"delete": list(_DROPPED_RESPONSE_HEADERS)},
+        },
+    }
+
+
+def _transport(state: EdgeState, service: str, wait_seconds: int) -> Json:
+    """HTTP/1.1 over TLS 1.3 with the edge's certificate, to an instance that proves which service it is."""
+    return {
+        "protocol": "http",
+        "versions": ["1.1"],
+        "dial_timeout": "1s",
+        "response_header_timeout": f"{wait_seconds}s",
+        "max_response_header_size": 64 * 1024,
+        "keep_alive": {"enabled": True, "max_idle_conns_per_host": 64, "idle_timeout": "20s"},
+        "compression": False,
+        "tls": {
+            "ca": {"provider": "file", "pem_files": [str(state.instances_ca)]},
+            "client_certificate_file": str(state.client.certificate),
+            "client_certificate_key_file": str(state.client.key),
+            "server_name": service_name(service),
+            "handshake_timeout": "2s",
+        },
+    }
+
+
+def _balancing() -> Json:
+    """The instance with the fewest requests; again within three seconds where repeating is harmless.
+
+    A request that never reached an instance is always tried again. One that did is repeated only when its
+    method is idempotent (RFC 9110, section 9.2.2) or its sender marked it so with an Idempotency-Key.
+    """
+    bodiless = {"method": ["GET", "HEAD", "OPTIONS"], "not": [{"header": {"Content-Length": ["*"]}}]}
+    short = {"header_regexp": {"Content-Length": {"pattern": _REPLAYABLE_LENGTH}}}
+    return {
+        "selection_policy": {"policy": "least_conn"},
+        "try_duration": "3s",
+        "try_interval": "100ms",
+        "retry_match": [
+            bodiless,
+            {"method": ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"], **short},
+            {"method": ["POST"], "header": {"Idempotency-Key": ["*"]}, **short},
+        ],
+    }
+
+
+def _health() -> Json:
+    """Asked every second, and set aside for a moment after a failed request."""
+    return {
+        "active": {
+            "uri": READY_PATH,
+            "interval": "1s",
+            "timeout": "1s",
+            "passes": 1,
+            "fails": 2,
+            "expect_status": 200,
+        },
+        "passive": {"fail_duration": "1s", "max_fails": 1},
+    }

@@ -1,0 +1,253 @@
+"""Which request goes where, and what is taken from it or added to its answer on the way.
+
+A client's request passes, in this order: cleaning, refusal of what is ambiguous, Troth's own paths, and
+then the application of its domain behind the question whose session it is.
+"""
+
+from typing import Any
+
+from troth.hosting.edge_proxy import ask_session, pass_to_app, pass_to_web
+from troth.hosting.edge_state import MEBIBYTE, EdgeApp, EdgeState
+
+Json = dict[str, Any]
+
+HSTS = "max-age=63072000; includeSubDomains; preload"
+"""Two years: twice what the browsers' preload list asks for."""
+
+WEB_BODY = MEBIBYTE
+"""The largest body Troth's own paths accept, in bytes."""
+
+WEB_PATHS = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/oauth/*",
+    "/login",
+    "/login/*",
+    "/logout",
+    "/logout/*",
+    "/session",
+    "/session/*",
+    "/api/*",
+    "/health",
+    "/troth-assets/*",
+]
+
+HIDDEN_PATHS = ["/.troth", "/.troth/*", "/internal", "/internal/*"]
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+_AMBIGUOUS_PATH = r"(?i)^[^?]*(?:(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|\?|$)|%2f|%5c|\\|%00)"
+"""Dot segments, encoded slashes, backslashes and NUL: the edge, the session's public paths and an application
+may each read such a path differently, and the strictest of them is then walked around."""
+
+_UNTRUSTED = [
+    "Forwarded",
+    "X-Forwarded-*",
+    "X-Troth-*",
+    "X-Real-Ip",
+    "X-Original-*",  # path override: routed by one path, served by another
+    "X-Rewrite-*",
+    "X-Http-Method*",  # method override: judged as a GET, carried out as a DELETE
+    "X-Method-Override",
+    "Proxy",  # httpoxy, CVE-2016-5385
+    "*_*",  # X_Troth_Person becomes X-Troth-Person in any server that speaks CGI or WSGI inside
+]
+"""Request headers that only the edge or an instance may set; dropped wherever they come from a client."""
+
+_DEFAULTS = {
+    "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Said for an application that does not say it itself; never over what it says."""
+
+_ERRORS = {
+    400: ("malformed", "The request cannot be read"),
+    403: ("cross_site", "This request came from another site"),
+    404: ("not_found", "There is nothing here"),
+    405: ("method_not_allowed", "This method is not accepted"),
+    413: ("too_large", "The request is too large"),
+    421: ("misdirected", "This connection is for another domain"),
+    502: ("unavailable", "The service cannot answer right now"),
+    503: ("unavailable", "The service cannot answer right now"),
+    504: ("unavailable", "The service cannot answer right now"),
+}
+
+
+def public_routes(state: EdgeState) -> list[Json]:
+    """The routes of the HTTPS server."""
+    names = [domain.name for domain in state.domains]
+    return [
+        {"handle": [*_clean(), *_secure(), _log_upstream()]},
+        {"match": [{"not": [{"host": names}]}], "handle": [_refuse(421)], "terminal": True},
+        *_refusals(),
+        {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
+        {"match": [{"path": WEB_PATHS}], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
+        *(_app_route(state, app) for app in state.apps),
+    ]
+
+
+def private_routes(state: EdgeState) -> list[Json]:
+    """The routes of the listener for applications: the API and nothing else."""
+    api = {"host": [domain.name for domain in state.domains], "path": ["/api/*"]}
+    return [
+        {"handle": [*_clean(), _log_upstream()]},
+        *_refusals(),
+        {"match": [api], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
+        {"handle": [_refuse(404)]},
+    ]
+
+
+def redirect_routes(state: EdgeState) -> list[Json]:
+    """The routes of the HTTP server: the same host under HTTPS, and nothing else.
+
+    No HSTS here: RFC 6797, section 7.2, forbids it over plain HTTP.
+    """
+    port = "" if state.https_port == 443 else f":{state.https_port}"
+    location = f"https://{{http.request.host}}{port}{{http.request.uri}}"
+    redirect = {"handler": "static_response", "status_code": 308, "headers": {"Location": [location]}}
+    nothing = {"handler": "static_response", "status_code": 421, "close": True}
+    unsigned = {"handler": "headers", "response": {"delete": ["Server"]}}
+    return [
+        {"handle": [unsigned]},
+        {
+            "match": [{"host": [domain.name for domain in state.domains]}],
+            "handle": [redirect],
+            "terminal": True,
+        },
+        {"handle": [nothing]},
+    ]
+
+
+def error_routes() -> list[Json]:
+    """What a client reads when the edge itself refuses or fails: a page for a person, RFC 9457 otherwise."""
+    title = "{troth.title}"
+    problem = (
+        '{"type":"about:blank","title":"{troth.title}","status":{http.error.status_code},'
+        '"code":"{troth.code}","instance":"urn:uuid:{http.request.uuid}"}'
+    )
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<h1>{title}.</h1><p>Reference: {{http.request.uuid}}</p></html>"
+    )
+    person = {"method": ["GET", "HEAD"], "header": {"Accept": ["*text/html*"]}}
+    return [
+        {"handle": [*_secure(), _describe()]},
+        {"match": [{"vars": {"{http.error.status_code}": ["503"]}}], "handle": [_say("Retry-After", "1")]},
+        {"match": [person], "handle": [_answer("text/html; charset=utf-8", page)], "terminal": True},
+        {"handle": [_answer("application/problem+json", problem)]},
+    ]
+
+
+def _clean() -> list[Json]:
+    """Take from the request what its sender has no right to say, and number it."""
+    upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
+    return [
+        {
+            "handler": "headers",
+            "request": {"delete": _UNTRUSTED, "set": {}},
+            "response": {"set": {"X-Request-Id": ["{http.request.uuid}"]}},
+        },
+        {"handler": "headers", "request": {"set": {"X-Request-Id": ["{http.request.uuid}"]}}},
+        # `Connection: Authorization` tells a proxy to drop that header: a client would undo what we add.
+        _when({"not": [upgrade]}, {"handler": "headers", "request": {"delete": ["Connection", "Upgrade"]}}),
+        _when(upgrade, {"handler": "headers", "request": {"set": {"Connection": ["Upgrade"]}}}),
+    ]
+
+
+def _secure() -> list[Json]:
+    """Every answer's headers. Those set at once are there even when a later handler fails."""
+    always = {
+        "Strict-Transport-Security": [HSTS],
+        "X-Content-Type-Options": ["nosniff"],
+        "X-Request-Id": ["{http.request.uuid}"],
+    }
+    framing = {"Content-Security-Policy": [], "X-Frame-Options": []}
+    return [
+        {"handler": "headers", "response": {"set": always, "delete": ["Server"]}},
+        {"handler": "headers", "response": {"delete": ["Server", "Via"], "deferred": True}},
+        *(_default(name, value, {name: []}) for name, value in _DEFAULTS.items()),
+        _default("X-Frame-Options", "SAMEORIGIN", framing),
+    ]
+
+
+def _default(name: str, value: str, absent: Json) -> Json:
+    missing = {"headers": dict.fromkeys(absent)}
+    return {"handler": "headers", "response": {"set": {name: [value]}, "require": missing, "deferred": True}}
+
+
+def _refusals() -> list[Json]:
+    ambiguous = {"vars_regexp": {"{http.request.uri}": {"pattern": _AMBIGUOUS_PATH}}}
+    return [
+        {"match": [{"not": [{"method": METHODS}]}], "handle": [_refuse(405)], "terminal": True},
+        {"match": [ambiguous], "handle": [_refuse(400)], "terminal": True},
+    ]
+
+
+def _app_route(state: EdgeState, app: EdgeApp) -> Json:
+    hosts = [domain.name for domain in state.domains if domain.app == app.name]
+    foreign_socket = {
+        "header": {"Upgrade": ["websocket"], "Origin": ["*"]},
+        "not": [{"header": {"Origin": ["https://{http.request.hostport}"]}}],
+    }
+    handle = [
+        # Cross-site WebSocket hijacking: browsers send cookies along and no CORS rule stops them.
+        _when(foreign_socket, _refuse(403)),
+        {"handler": "headers", "request": {"delete": ["Authorization"]}},
+        ask_session(state),
+        *_hide_session(),
+        _limit(app.max_body),
+        pass_to_app(state, app),
+    ]
+    return {"match": [{"host": hosts}], "handle": handle, "terminal": True}
+
+
+def _hide_session() -> list[Json]:
+    """Take our cookie out of the Cookie header and leave the application's own."""
+    ours = {"search_regexp": r"(?i)(^|;)\s*__Host-troth\s*(=[^;]*|(;|$))", "replace": "$3"}
+    rest = {"search_regexp": r"^[;\s]+", "replace": ""}
+    return [
+        {"handler": "headers", "request": {"replace": {"Cookie": [ours, rest]}}},
+        _when({"header": {"Cookie": [""]}}, {"handler": "headers", "request": {"delete": ["Cookie"]}}),
+    ]
+
+
+def _when(match: Json, handler: Json) -> Json:
+    return {"handler": "subroute", "routes": [{"match": [match], "handle": [handler]}]}
+
+
+def _refuse(status: int) -> Json:
+    return {"handler": "error", "status_code": status}
+
+
+def _limit(size: int) -> Json:
+    return {"handler": "request_body", "max_size": size}
+
+
+def _log_upstream() -> Json:
+    return {"handler": "log_append", "key": "upstream", "value": "{http.reverse_proxy.upstream.hostport}"}
+
+
+def _say(name: str, value: str) -> Json:
+    return {"handler": "headers", "response": {"set": {name: [value]}}}
+
+
+def _describe() -> Json:
+    return {
+        "handler": "map",
+        "source": "{http.error.status_code}",
+        "destinations": ["{troth.code}", "{troth.title}"],
+        "mappings": [{"input": str(status), "outputs": list(words)} for status, words in _ERRORS.items()],
+        "defaults": ["internal", "Something went wrong on our side"],
+    }
+
+
+def _answer(kind: str, body: str) -> Json:
+    return {
+        "handler": "static_response",
+        "status_code": "{http.error.status_code}",
+        "headers": {"Content-Type": [kind], "Cache-Control": ["no-store"]},
+        "body": body,
+    }

@@ -1,0 +1,239 @@
+"""A real edge with real upstreams behind it, each a process of its own, for tests."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
+from troth.core.process import Endpoint, ProcessSpec
+from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, start_spec
+from troth.hosting.edge_state import EdgeApp, EdgeDomain, EdgeState, PrivateListener, service_name
+from troth.hosting.ports import free_ports
+
+RESIDENTS = "residents.localhost"
+OWNERS = "owners.localhost"
+
+
+class Authorities:
+    """Short-lived authorities of one test run, and leaves on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.leaves = folder / "leaves"
+        self.leaves.mkdir()
+        now = datetime.now(UTC)
+        names = ("public", "callers", "instances", "apps")
+        self.by_name = {name: Authority.open(folder / "authorities", name, now=now) for name in names}
+
+    def ca(self, name: str) -> Path:
+        return self.by_name[name].certificate_file
+
+    def leaf(self, authority: str, subject: Subject, name: str) -> LeafFiles:
+        leaf = self.by_name[authority].issue(subject, now=datetime.now(UTC), lifetime=timedelta(hours=1))
+        return write_leaf(leaf, self.leaves, name)
+
+    def domain(self, name: str, app: str) -> EdgeDomain:
+        subject = Subject(common_name=name, dns=(name,), addresses=(), usage="server")
+        return EdgeDomain(name, app, self.leaf("public", subject, name))
+
+
+class World:
+    """The edge, two instances of the web service, two of the application `portal`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authorities = Authorities(folder)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.state = self._state()
+        self.admin = EdgeAdmin(self.state.admin_socket, config_file(self.state))
+        self.spec = start_spec(self.state, binary=caddy_binary(), log=folder / "caddy.out")
+
+    def _state(self) -> EdgeState:
+        self.web = {f"web-{n}": port for n, port in enumerate(free_ports(2))}
+        self.portal = {f"portal-{n}": port for n, port in enumerate(free_ports(2))}
+        https, http, private = free_ports(3)
+        issue, folder = self.authorities.leaf, self.folder
+        storage = folder / "edge"
+        storage.mkdir(mode=0o700)
+        client = Subject(common_name="edge", usage="client", uri="spiffe://troth/edge/edge")
+        server = Subject(common_name="edge", usage="server")
+        return EdgeState(
+            address="127.0.0.1",
+            https_port=https,
+            http_port=http,
+            domains=(self.authorities.domain(RESIDENTS, "portal"), self.authorities.domain(OWNERS, "portal")),
+            web=tuple(Endpoint("127.0.0.1", port) for port in self.web.values()),
+            apps=(EdgeApp("portal", tuple(Endpoint("127.0.0.1", port) for port in self.portal.values())),),
+            client=issue("callers", client, "edge-client"),
+            instances_ca=self.authorities.ca("instances"),
+            private=PrivateListener(
+                Endpoint("127.0.0.1", private),
+                issue("instances", server, "edge-server"),
+                self.authorities.ca("apps"),
+            ),
+            admin_socket=folder / "edge.sock",
+            storage=storage,
+            access_log=folder / "access.log",
+            log=folder / "edge.log",
+        )
+
+    async def start(self) -> None:
+        for name, port in self.web.items():
+            self.start_upstream(name, port, "web")
+        for name, port in self.portal.items():
+            self.start_upstream(name, port, "portal")
+        for port in (*self.web.values(), *self.portal.values()):
+            await listening(port)
+        self.run_edge(self.spec)
+        for port in (self.state.https_port, self.state.http_port, self.state.private.endpoint.port):
+            await listening(port)
+
+    def start_upstream(self, name: str, port: int, service: str) -> None:
+        subject = Subject(common_name=name, dns=(service_name(service),), usage="server")
+        leaf = self.authorities.leaf("instances", subject, f"{name}-{port}")
+        script = Path(__file__).with_name("upstream.py")
+        files = (leaf.certificate, leaf.key, self.authorities.ca("callers"), self.folder)
+        self.processes[name] = subprocess.Popen([sys.executable, script, name, str(port), *files])
+
+    def run_edge(self, spec: ProcessSpec) -> None:
+        with spec.log.open("ab") as log:
+            self.processes["edge"] = subprocess.Popen(
+                spec.argv, env=spec.environment, cwd=spec.folder, stdout=log, stderr=log
+            )
+
+    async def stop(self) -> None:
+        await self.admin.close()
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+
+    def kill(self, name: str) -> None:
+        os.kill(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+    def trust(self, *, certificate: LeafFiles | None = None, ca: str = "public") -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.authorities.ca(ca)))
+        if certificate is not None:
+            context.load_cert_chain(certificate.certificate, certificate.key)
+        return context
+
+    def browser(self, domain: str = RESIDENTS, **options: Any) -> "Browser":
+        return Browser(self, domain, **options)
+
+    def seen(self, *, target: str = "", phase: str = "head") -> list[dict[str, Any]]:
+        """What every upstream noted, oldest first within each; `by` is the instance."""
+        notes: list[dict[str, Any]] = []
+        for file in sorted(self.folder.glob("*.jsonl")):
+            lines = file.read_text().splitlines()
+            notes += [{**json.loads(line), "by": file.stem} for line in lines]
+        return [note for note in notes if note["phase"] == phase and note["target"].startswith(target)]
+
+    async def until_seen(self, target: str, phase: str = "body") -> dict[str, Any]:
+        """Wait until an instance has noted a request for `target`."""
+        async with asyncio.timeout(10):
+            while not (notes := self.seen(target=target, phase=phase)):
+                await asyncio.sleep(0.01)
+        return notes[-1]
+
+    async def raw(self, data: bytes, *, domain: str = RESIDENTS, close: bool = True) -> bytes:
+        """Send bytes as they are over TLS and return what comes back until the edge closes."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.state.https_port, ssl=self.trust(), server_hostname=domain
+        )
+        writer.write(data)
+        if close:
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                answer = await asyncio.wait_for(reader.read(), 10)
+        else:
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.transport.abort()
+        return answer
+
+
+class Browser:
+    """A client of one domain that trusts the platform's authority and resolves the name to this machine."""
+
+    def __init__(self, world: World, domain: str, *, http2: bool = False, session: bool = False) -> None:
+        self.authority = f"{domain}:{world.state.https_port}"
+        headers = {"Host": self.authority}
+        if session:
+            headers["Cookie"] = "theme=dark; __Host-troth=good; tour=done"
+        self.client = httpx.AsyncClient(
+            verify=world.trust(),
+            http1=not http2,
+            http2=http2,
+            base_url=f"https://127.0.0.1:{world.state.https_port}",
+            headers=headers,
+            timeout=20,
+        )
+        self.extensions = {"sni_hostname": domain}
+
+    async def __aenter__(self) -> "Browser":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+
+    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return await self.client.request(method, path, extensions=self.extensions, **request)
+
+    async def get(self, path: str, **request: Any) -> httpx.Response:
+        return await self.ask("GET", path, **request)
+
+
+def told(answer: httpx.Response) -> dict[str, list[str]]:
+    """The request headers that an upstream received, as it told them in its answer."""
+    headers: dict[str, list[str]] = {}
+    for name, value in answer.json()["headers"]:
+        headers.setdefault(name, []).append(value)
+    return headers
+
+
+async def listening(port: int) -> None:
+    """Wait until something accepts connections on a port of this machine."""
+    async with asyncio.timeout(15):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running_world(folder: Path) -> AsyncIterator[World]:
+    """A World that runs inside the block."""
+    world = World(folder)
+    try:
+        await world.start()
+        yield world
+    finally:
+        await world.stop()
+
+
+def encode_config(config: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(config)
+
+
+def udp_bound(port: int) -> bool:
+    """Whether somebody holds this UDP port of 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
