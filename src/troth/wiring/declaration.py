@@ -1,0 +1,185 @@
+"""Bringing the database in line with troth.toml: tenants, domains, roles, clients, users.
+
+Everything here may be repeated at every start. What the file no longer names stays in the database, where it
+opens nothing: the edge serves only the domains of the file.
+"""
+
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from troth.access.accounts import Accounts, Profile
+from troth.access.passwords import Passwords, new_password
+from troth.access.tenants import Branding, Logo
+from troth.core.config import (
+    BrandingSettings,
+    ClientSettings,
+    DomainSettings,
+    RoleSettings,
+    Settings,
+    TenantSettings,
+    UserSettings,
+)
+from troth.core.db import Connection, Database
+from troth.core.secret import read_secret, write_secret
+from troth.core.state import State
+
+PROBE_TENANT = "troth-probes"
+PROBE_DOMAIN = "probes.troth.internal"
+PROBE_ROLE = "troth-probe-member"
+CANARIES = "troth_canaries"
+"""The collection into which the probes plant their canaries; it is the platform's own."""
+
+PROBE_MEMBER = "member@probes.example"
+PROBE_OUTSIDER = "outsider@probes.example"
+
+_MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def with_probes(settings: Settings) -> Settings:
+    """The settings with the tenant, domain, role and users that the probes sign in as."""
+    actions = ("create", "read", "update", "delete")
+    names = (*settings.collections, CANARIES)
+    scopes = tuple(f"{name}:{action}" for name in names for action in actions)
+    return msgspec.structs.replace(
+        settings,
+        tenants={**settings.tenants, PROBE_TENANT: TenantSettings(name="Probes")},
+        domains=(
+            *settings.domains,
+            DomainSettings(
+                name=PROBE_DOMAIN,
+                tenant=PROBE_TENANT,
+                app=next(iter(settings.apps)),
+                branding=BrandingSettings(name="Probes"),
+            ),
+        ),
+        roles={**settings.roles, PROBE_ROLE: RoleSettings(scopes=scopes)},
+        users=(
+            *settings.users,
+            UserSettings(email=PROBE_MEMBER, name="Probe", tenant=PROBE_TENANT, roles=(PROBE_ROLE,)),
+            UserSettings(email=PROBE_OUTSIDER, name="Outsider", tenant=PROBE_TENANT, roles=()),
+        ),
+    )
+
+
+async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
+    """Write tenants, domains, roles and clients as the schema's owner; returns each tenant's id by slug."""
+    async with owner.transaction() as connection:
+        tenants = {slug: await _tenant(connection, slug, one.name) for slug, one in settings.tenants.items()}
+        for domain in settings.domains:
+            await _domain(connection, domain, tenants[domain.tenant])
+        for name, role in settings.roles.items():
+            await _role(connection, name, role)
+        for identifier, client in settings.clients.items():
+            await _client(connection, identifier, client, tenants[client.tenant])
+    return tenants
+
+
+async def _tenant(connection: Connection, slug: str, name: str) -> UUID:
+    return await connection.fetchval(
+        "insert into troth.tenant (id, slug, name) values ($1, $2, $3)"
+        " on conflict (slug) do update set name = excluded.name returning id",
+        uuid7(),
+        slug,
+        name,
+    )
+
+
+async def _domain(connection: Connection, domain: DomainSettings, tenant: UUID) -> None:
+    await connection.execute(
+        "insert into troth.domain (name, tenant_id, app, branding) values ($1, $2, $3, $4)"
+        " on conflict (name) do update set tenant_id = excluded.tenant_id, app = excluded.app,"
+        " branding = excluded.branding",
+        domain.name,
+        tenant,
+        domain.app,
+        msgspec.json.encode(_branding(domain.branding)).decode(),
+    )
+
+
+def _branding(settings: BrandingSettings) -> Branding:
+    logo = settings.logo
+    image = Logo(_MEDIA_TYPES[logo.suffix.lower()], logo.read_bytes()) if logo else None
+    return Branding(name=settings.name, colour=settings.colour, logo=image)
+
+
+async def _role(connection: Connection, name: str, role: RoleSettings) -> None:
+    await connection.execute(
+        "insert into troth.role (tenant_id, name, scopes) values (null, $1, $2)"
+        " on conflict (tenant_id, name) do update set scopes = excluded.scopes",
+        name,
+        list(role.scopes),
+    )
+
+
+async def _client(connection: Connection, identifier: str, client: ClientSettings, tenant: UUID) -> None:
+    await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
+    await connection.execute(
+        "insert into troth.client (tenant_id, id, name, redirect_uris, scopes) values ($1, $2, $3, $4, $5)"
+        " on conflict (tenant_id, id) do update set name = excluded.name,"
+        " redirect_uris = excluded.redirect_uris, scopes = excluded.scopes",
+        tenant,
+        identifier,
+        client.name,
+        list(client.redirect_uris),
+        list(client.scopes),
+    )
+
+
+def signin_key(user: UserSettings) -> str:
+    """Under which a declared user's password is kept: one address may belong to two tenants."""
+    return f"{user.tenant}/{user.email}"
+
+
+def read_signins(state: State) -> dict[str, str]:
+    """The passwords made for declared users, by `signin_key`; empty before the first start."""
+    if not state.signins.exists():
+        return {}
+    return msgspec.json.decode(read_secret(state.signins).reveal(), type=dict[str, str])
+
+
+def make_signins(settings: Settings, state: State) -> frozenset[str]:
+    """Make a random password for every declared user who has none; returns whose password is new.
+
+    Written before any account is, so that no account exists whose password nobody knows.
+    """
+    known = read_signins(state)
+    keys = [signin_key(user) for user in settings.users]
+    fresh = {key: new_password() for key in keys if key not in known}
+    if fresh:
+        write_secret(state.signins, msgspec.json.encode({**known, **fresh}))
+    return frozenset(fresh)
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """What declaring users needs: the owner's database, people, and the work of hashing."""
+
+    owner: Database
+    accounts: Accounts
+    passwords: Passwords
+
+
+async def declare_users(settings: Settings, state: State, tenants: dict[str, UUID], tools: Declared) -> None:
+    """Add the declared users who are missing, with the password made for them, and give all their roles."""
+    fresh = make_signins(settings, state)
+    known = read_signins(state)
+    for user in settings.users:
+        key, tenant = signin_key(user), tenants[user.tenant]
+        domain = next((one.name for one in settings.domains if one.tenant == user.tenant), None)
+        if domain is None:
+            continue  # nowhere to sign in
+        person = await tools.accounts.find(domain, tenant, user.email)
+        if person is None:
+            hashed = await tools.passwords.hash(known[key])
+            await tools.accounts.add(tenant, Profile(user.email, user.name), user.roles, hashed)
+            continue
+        if key in fresh:
+            await tools.accounts.set_password(tenant, person.id, known[key], tools.passwords)
+        await _give_roles(tools.owner, tenant, person.id, user.roles)
+
+
+async def _give_roles(owner: Database, tenant: UUID, person: UUID, roles: tuple[str, ...]) -> None:
+    async with owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
+        await connection.execute("update troth.person set roles = $2 where id = $1", person, list(roles))
