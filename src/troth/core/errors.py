@@ -40,7 +40,10 @@ class UsageError(TrothError):
 
 
 class ConfigError(UsageError):
-    """A fault in troth.toml. `hint` is the next step; `promise` is the id of the promise it would break."""
+    """A fault in troth.toml. `hint` is the next step; `promise` is the id of the promise it would break.
+
+    `others` are further faults of the same file: a person wants to mend them in one go.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,13 @@ class ConfigError(UsageError):
         self.key = key
         self.hint = hint
         self.promise = promise
+        self.others: tuple[ConfigError, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """`troth.toml:12: domains[0].name`, as far as it is known."""
+        file = f"{self.file}:{self.line}" if self.file and self.line else str(self.file or "")
+        return ": ".join(part for part in (file, self.key) if part)
 
 
 class PlatformError(TrothError):
