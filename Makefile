@@ -11,6 +11,7 @@ CONFIG ?= examples/residents/troth.toml
 ARGS ?=
 
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
+export NODE_USE_SYSTEM_CA := 1
 
 UV_COMPILE := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-config --upgrade --quiet
@@ -71,12 +72,12 @@ npm: tests/npm/node_modules/.package-lock.json ## Node and the npm packages that
 
 tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json .venv/made-from.json
 	@python tools/node.py
-	@cd tests/npm && npm ci --silent && touch node_modules/.package-lock.json
+	@cd tests/npm && npm ci --loglevel error && touch node_modules/.package-lock.json
 
 lock: venv ## Resolve anew and write both lock files and the npm lock
 	@$(UV_COMPILE) --output-file requirements.lock
 	@$(UV_COMPILE) --extra dev --output-file requirements-dev.lock
-	@cd tests/npm && npm install --package-lock-only --silent
+	@cd tests/npm && npm install --package-lock-only --loglevel error
 
 clean: ## Remove what make has made; never the state folder
 	@rm -rf .venv .tools tests/npm/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info

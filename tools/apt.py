@@ -1,4 +1,4 @@
-"""Debian packages without installing them: apt resolves, downloads and verifies; nothing of the system changes.
+"""Debian packages without installing them: apt resolves, downloads and verifies; the system stays as it is.
 
 Works alike for root and for a user without any right. The lists of the system are used when they are there
 and fresh; otherwise apt fetches its own copies into a private folder, with the signatures checked as ever.
@@ -75,7 +75,8 @@ class Apt:
     def _fetch_private_lists(self) -> None:
         for name in ("lists/partial", "cache/archives/partial"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
-        self._options += ["-o", f"Dir::State::lists={self._folder}/lists", "-o", f"Dir::Cache={self._folder}/cache"]
+        for place in (f"Dir::State::lists={self._folder}/lists", f"Dir::Cache={self._folder}/cache"):
+            self._options += ["-o", place]
         self._private = True
         self._apt_get("update")
 

@@ -19,15 +19,15 @@ TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 
 
 class Program(NamedTuple):
-    """Which packages bring a program, where it lies in them, and the words that make it say its version."""
+    """Which packages bring a program and where it lies in them; `alone` if it needs none of their needs."""
 
     packages: tuple[str, ...]
     path: str
-    version: str = "--version"
+    alone: bool = False
 
 
 PROGRAMS = {
-    "etcd": Program(("etcd-server",), "usr/bin/etcd"),
+    "etcd": Program(("etcd-server",), "usr/bin/etcd", alone=True),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }
 
@@ -47,6 +47,9 @@ FONTS = """<?xml version="1.0"?>
   <dir prefix="relative">usr/share/fonts</dir>
   <dir>/usr/share/fonts</dir>
   <cachedir prefix="xdg">fontconfig</cachedir>
+  <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
+  <alias><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>
+  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
 </fontconfig>
 """
 
@@ -71,19 +74,20 @@ def main() -> int:
 
 
 def provide(name: str, tools: Path, *, ignore_system: bool) -> None:
-    """Make `tools/bin/NAME` start, by a link to the system's program or by a wrapper around an unpacked one."""
+    """Make `tools/bin/NAME` start: a link to the system's program, or a wrapper around an unpacked one."""
     target, unpacked = tools / "bin" / name, tools / "debian" / name
     found = None if ignore_system else find_on_path(name, tools)
-    if found is None and unpacked.is_dir() and starts(target, PROGRAMS[name]):
+    if found is None and unpacked.is_dir() and starts(target):
         return
     if found is None:
-        print(f"Fetching {name} from Debian into {os.path.relpath(unpacked)} (not installed, only unpacked)", flush=True)
-        Apt(tools / "apt").unpack(list(PROGRAMS[name].packages), unpacked)
+        print(f"Unpacking {name} from Debian into {os.path.relpath(unpacked)}", flush=True)
+        program = PROGRAMS[name]
+        Apt(tools / "apt").unpack(list(program.packages), unpacked, only=program.alone)
         write_wrapper(name, target, unpacked)
     elif not (target.is_symlink() and target.readlink() == found):
         target.unlink(missing_ok=True)
         target.symlink_to(found)
-    if not starts(target, PROGRAMS[name]):
+    if not starts(target):
         raise AptFailed(f"{name} is there but does not start; try: {os.path.relpath(target)} --version")
 
 
@@ -103,15 +107,15 @@ def write_wrapper(name: str, target: Path, tree: Path) -> None:
 
 
 def library_folders(tree: Path) -> list[Path]:
-    """Where the tree keeps shared libraries that others link to: the multiarch folders and, in them, PulseAudio's."""
+    """Where the tree keeps shared libraries: the multiarch folders and, in them, PulseAudio's own."""
     patterns = ("usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/*-linux-gnu*/pulseaudio")
     return [folder for pattern in patterns for folder in sorted(tree.glob(pattern)) if folder.is_dir()]
 
 
-def starts(program: Path, described: Program) -> bool:
+def starts(program: Path) -> bool:
     """Whether the program runs at all: it has to be able to say its version."""
     try:
-        done = subprocess.run([program, described.version], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
     except OSError:
         return False
     return done.returncode == 0

@@ -24,8 +24,8 @@ BOOTSTRAP = ("pip", "setuptools")
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
-        print(f"Troth needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
+    if sys.version_info < (3, 11):  # noqa: UP036 — this file is what tells a person with an older Python
+        print(f"Troth needs Python 3.11 or newer; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
     wanted = fingerprint()
     try:
@@ -55,7 +55,7 @@ def made_from() -> dict[str, str]:
 
 
 def install_lock() -> None:
-    """A new environment with exactly what the lock names; leaves the stamp of the lock, not of the project."""
+    """A new environment with exactly what the lock names. Leaves the stamp of the lock, not the project's."""
     print("Making .venv from requirements-dev.lock (half a minute)", flush=True)
     venv.create(VENV, clear=True, with_pip=False, symlinks=True)
     install_pip()
@@ -87,7 +87,7 @@ def locked(name: str) -> str:
 
 
 def debian_pip() -> Path:
-    """A pip wheel of Debian's: the system's, or one unpacked under .tools. A wheel can be run where it lies."""
+    """A folder that is a pip: Debian's wheel, the system's or one unpacked here, runs where it lies."""
     part = "usr/share/python-wheels"
     here = sorted(Path("/", part).glob("pip-*.whl"))
     wheels = here or sorted((unpacked("python3-pip-whl", part) / part).glob("pip-*.whl"))
@@ -108,7 +108,8 @@ def python() -> str:
 
 def environment() -> dict[str, str]:
     """Ours, without what would lead pip past the new environment, and with certificates to trust."""
-    kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET"}}
+    misleading = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+    kept = {name: value for name, value in os.environ.items() if name not in misleading}
     if not SYSTEM_CERTIFICATES.exists() and "PIP_CERT" not in kept:
         kept["PIP_CERT"] = str(debian_certificates())
     return kept
