@@ -1,0 +1,94 @@
+"""People: found by a blind index of their e-mail address, their names sealed at rest."""
+
+import unicodedata
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from troth.access.passwords import Passwords
+from troth.access.ports import Sealer
+from troth.core.db import Database
+from troth.core.errors import Unprocessable
+
+PROFILE = "profile"
+"""Purpose under which profiles are sealed."""
+
+EMAIL = "email"
+"""Purpose of the blind index."""
+
+MAX_EMAIL = 254
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What identifies a person to other people."""
+
+    email: str
+    name: str
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An account that somebody tries to sign in to."""
+
+    id: UUID
+    password_hash: str | None
+    disabled: bool
+
+
+def normal_email(text: str) -> str:
+    """One spelling for one address. Compared only: the address is kept as it was written."""
+    return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+class Accounts:
+    """People of all tenants; each call names the one it is about."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+
+    async def find(self, domain: str, tenant: UUID, email: str) -> Candidate | None:
+        """The account of this address in the domain's tenant; the same work whether there is one or not."""
+        index = await self._index(tenant, email)
+        row = await self._database.fetchrow("select * from troth.find_person($1, $2)", domain, index)
+        return None if row is None else Candidate(row["id"], row["password_hash"], row["disabled"])
+
+    async def profile(self, tenant: UUID, person: UUID, sealed: bytes) -> Profile:
+        """Open a sealed profile."""
+        opened = await self._sealer.open(tenant, PROFILE, sealed, str(person))
+        return msgspec.json.decode(opened, type=Profile)
+
+    async def add(
+        self, tenant: UUID, profile: Profile, roles: tuple[str, ...], password_hash: str | None
+    ) -> UUID:
+        """The id of a new person, or of the one who has this address already and stays as they are.
+
+        Raises Unprocessable when the address cannot be one.
+        """
+        if not _plausible(profile.email):
+            raise Unprocessable("This is not an e-mail address.", errors=(("/email", "not an address"),))
+        person = uuid7()
+        sealed = await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), str(person))
+        index = await self._index(tenant, profile.email)
+        return await self._database.fetchval(
+            "select troth.add_person($1, $2, $3, $4, $5, $6)",
+            tenant,
+            person,
+            index,
+            sealed,
+            password_hash,
+            list(roles),
+        )
+
+    async def set_password(self, tenant: UUID, person: UUID, password: str, passwords: Passwords) -> None:
+        """A new password; every session of the person is over with it."""
+        hashed = await passwords.hash(password)
+        await self._database.execute("select troth.set_password($1, $2, $3)", tenant, person, hashed)
+
+    async def _index(self, tenant: UUID, email: str) -> bytes:
+        return await self._sealer.index(tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass"))
+
+
+def _plausible(email: str) -> bool:
+    local, at, domain = email.partition("@")
+    return bool(local and at and "." in domain and len(email) <= MAX_EMAIL and email.isprintable())

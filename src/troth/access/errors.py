@@ -1,0 +1,123 @@
+"""What access refuses, beyond core/errors.py.
+
+RequestError
+├── Unauthenticated
+│   └── NoSession                nobody is signed in in this browser, on this domain
+├── SignInRefused                401, says nothing about which part was wrong
+├── CrossSite                    403, a page of another site sent this request
+└── OAuthError                   RFC 6749 section 4.1.2.1 and 5.2, OpenID Connect Core section 3.1.2.6
+    ├── InvalidRequest  InvalidClient  InvalidGrant  InvalidScope
+    ├── InvalidToken  InsufficientScope
+    ├── UnsupportedGrantType  UnsupportedResponseType
+    ├── RequestNotSupported  RequestUriNotSupported  RegistrationNotSupported
+    └── AccessDenied  LoginRequired  ConsentRequired
+TrothError
+└── WrongPassword                inside access alone
+"""
+
+from troth.core.errors import RequestError, TrothError, Unauthenticated
+
+
+class NoSession(Unauthenticated):
+    """`clear` says that the browser holds a cookie which opens nothing any more."""
+
+    code = "no_session"
+    title = "Nobody is signed in"
+
+    def __init__(self, public: str = "Sign in first.", *, clear: bool = False, detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.clear = clear
+
+
+class WrongPassword(TrothError):
+    """The password does not fit. Never shown: see SignInRefused."""
+
+    def __init__(self) -> None:
+        super().__init__("The password does not fit.")
+
+
+class SignInRefused(RequestError):
+    """One answer for a wrong password, an unknown address and a disabled account (enumeration)."""
+
+    status = 401
+    code = "sign_in_refused"
+    title = "The sign-in did not work"
+
+
+class CrossSite(RequestError):
+    """A request that changes something came from elsewhere (cross-site request forgery)."""
+
+    status = 403
+    code = "cross_site"
+    title = "This request did not come from this site"
+
+
+class OAuthError(RequestError):
+    """`code` is the wire's `error`, `public` its `error_description` (plain ASCII, RFC 6749 section 5.2)."""
+
+    status = 400
+    code = "server_error"
+    title = "The authorization request was refused"
+
+
+class InvalidRequest(OAuthError):
+    code = "invalid_request"
+
+
+class InvalidClient(OAuthError):
+    status = 401
+    code = "invalid_client"
+
+
+class InvalidGrant(OAuthError):
+    code = "invalid_grant"
+
+
+class InvalidScope(OAuthError):
+    code = "invalid_scope"
+
+
+class InvalidToken(OAuthError):
+    """RFC 6750 section 3.1."""
+
+    status = 401
+    code = "invalid_token"
+
+
+class InsufficientScope(OAuthError):
+    """RFC 6750 section 3.1."""
+
+    status = 403
+    code = "insufficient_scope"
+
+
+class UnsupportedGrantType(OAuthError):
+    code = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    code = "unsupported_response_type"
+
+
+class RequestNotSupported(OAuthError):
+    code = "request_not_supported"
+
+
+class RequestUriNotSupported(OAuthError):
+    code = "request_uri_not_supported"
+
+
+class RegistrationNotSupported(OAuthError):
+    code = "registration_not_supported"
+
+
+class AccessDenied(OAuthError):
+    code = "access_denied"
+
+
+class LoginRequired(OAuthError):
+    code = "login_required"
+
+
+class ConsentRequired(OAuthError):
+    code = "consent_required"

@@ -1,0 +1,131 @@
+"""Server-side sessions: the browser holds 256 random bits, the database their SHA-256 and the domain.
+
+Nothing about a session is cached: each use asks the database, so that a logout counts at once everywhere.
+Times are the database's, one clock for all instances.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from troth.access.errors import NoSession
+from troth.access.tenants import Domain
+from troth.core.db import Database
+from troth.core.secret import new_token
+
+TOKEN_LENGTH = 43
+
+
+class SessionLimits(msgspec.Struct, frozen=True):
+    """A session ends after `idle` without use, and after `absolute` in any case."""
+
+    idle: timedelta = timedelta(hours=1)
+    absolute: timedelta = timedelta(hours=12)
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A living session. `client` and `scopes` are set when it is what a client was granted (see grants.py);
+    `person_scopes` is what the person may do through their roles; `profile` is sealed."""
+
+    id: UUID
+    tenant: UUID
+    domain: str
+    person: UUID
+    profile: bytes
+    person_scopes: tuple[str, ...]
+    authenticated_at: datetime
+    expires_at: datetime
+    client: str | None = None
+    scopes: tuple[str, ...] = ()
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A session with the token that opens it, which is told this once."""
+
+    session: Session
+    token: str
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a token: it has 256 random bits, so one SHA-256 is enough and cannot be searched."""
+    return hashlib.sha256(token.encode("ascii", "replace")).digest()
+
+
+class Sessions:
+    """Begins, opens and ends sessions."""
+
+    def __init__(self, database: Database, limits: SessionLimits | None = None) -> None:
+        self._database = database
+        self._limits = limits or SessionLimits()
+
+    async def begin(self, domain: Domain, person: UUID, *, previous: str = "", request: str = "") -> Begun:
+        """A new session after a sign-in. The one that the browser held before ends with it, whoever had
+        put it there (session fixation). Raises NoSession when the person was disabled in the meantime."""
+        token = new_token()
+        row = await self._database.fetchrow(
+            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8)",
+            domain.name,
+            uuid7(),
+            token_hash(token),
+            person,
+            self._limits.idle,
+            self._limits.absolute,
+            token_hash(previous) if previous else None,
+            request,
+        )
+        return Begun(_read(row), token)
+
+    async def open(self, domain: Domain, token: str, *, request: str = "") -> Session:
+        """The living session of a cookie on this domain. Raises NoSession.
+
+        The cookie of another domain opens nothing and is recorded: somebody carried it here.
+        """
+        if not token:
+            raise NoSession
+        if len(token) != TOKEN_LENGTH:
+            raise NoSession(clear=True, detail="malformed")
+        row = await self._database.fetchrow(
+            "select * from troth.open_session_by_token($1, $2, $3)", domain.name, token_hash(token), request
+        )
+        return _read(row)
+
+    async def open_by_id(self, domain: Domain, session: UUID) -> Session:
+        """The living session, or grant of a client, that an access token names. Raises NoSession."""
+        row = await self._database.fetchrow(
+            "select * from troth.open_session_by_id($1, $2)", domain.name, session
+        )
+        return _read(row)
+
+    async def end(self, domain: Domain, token: str, *, request: str = "") -> None:
+        """Log out: the session and everything granted under it is over at the commit of this call."""
+        await self._database.execute(
+            "select troth.end_session($1, $2, $3)", domain.name, token_hash(token), request
+        )
+
+    async def end_grant(self, domain: Domain, session: UUID, client: str, *, request: str = "") -> None:
+        """Revoke what one client was granted (RFC 7009)."""
+        await self._database.execute(
+            "select troth.end_grant($1, $2, $3, $4)", domain.name, session, client, request
+        )
+
+
+def _read(row: Any) -> Session:
+    outcome = row["outcome"]
+    if outcome != "open":
+        raise NoSession(clear=True, detail=outcome)
+    return Session(
+        id=row["id"],
+        tenant=row["tenant_id"],
+        domain=row["domain"],
+        person=row["person_id"],
+        profile=row["profile"],
+        person_scopes=tuple(row["person_scopes"]),
+        authenticated_at=row["authenticated_at"],
+        expires_at=row["expires_at"],
+        client=row["client_id"],
+        scopes=tuple(row["scopes"] or ()),
+    )

@@ -1,0 +1,118 @@
+"""Signing keys: one current key for each domain, sealed at rest, made at its first use.
+
+A retired key still verifies for as long as tokens that it signed may live.
+"""
+
+from datetime import datetime, timedelta
+
+import asyncpg
+import msgspec
+
+from troth.access.cache import BoundedCache
+from troth.access.ports import Sealer
+from troth.access.tenants import Domain
+from troth.core.clock import Clock
+from troth.core.db import Database
+from troth.core.errors import PlatformError
+from troth.core.jose import (
+    Claims,
+    Jwk,
+    JwkSet,
+    Signer,
+    TokenError,
+    Verifier,
+    generate_signing_key,
+    key_set,
+    thumbprint,
+)
+
+PURPOSE = "signing-key"
+
+OVERLAP = timedelta(minutes=15)
+"""How long a retired key verifies: a token's life, and the time until every instance knows the new key."""
+
+_KEEP = timedelta(minutes=1)
+_LEAST_AGE = timedelta(seconds=5)
+
+
+class KeyRing(msgspec.Struct, frozen=True):
+    """The keys of one domain as one instance knows them."""
+
+    signer: Signer
+    verifier: Verifier
+    public: JwkSet
+    loaded_at: datetime
+
+
+class SigningKeys:
+    """Key rings on demand; a bounded number of them is kept, each for a minute."""
+
+    def __init__(self, database: Database, sealer: Sealer, clock: Clock, *, capacity: int = 1024) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._rings: BoundedCache[str, KeyRing] = BoundedCache(capacity)
+
+    async def ring(self, domain: Domain) -> KeyRing:
+        """The domain's keys; the first call for a domain makes its key."""
+        return self._rings.get(domain.name, self._clock.now()) or await self._load(domain)
+
+    async def verify(
+        self, domain: Domain, token: str, typ: str, audience: str, leeway: timedelta = timedelta(0)
+    ) -> Claims:
+        """The claims of a token that this domain signed. Raises TokenError.
+
+        A key that another instance just added is found by reading the ring again, at most every few seconds:
+        forged key ids must not cost a query each.
+        """
+        ring, now = await self.ring(domain), self._clock.now()
+        try:
+            return ring.verifier.verify(token, typ, domain.issuer, audience, now, leeway)
+        except TokenError as error:
+            if error.code != "signature" or now - ring.loaded_at < _LEAST_AGE:
+                raise
+        ring = await self._load(domain)
+        return ring.verifier.verify(token, typ, domain.issuer, audience, now, leeway)
+
+    async def rotate(self, domain: Domain) -> None:
+        """Sign with a new key from now on; what the old one signed stays good until it expires."""
+        await self._add(domain, rotate=True)
+        self._rings.drop(domain.name)
+
+    async def _load(self, domain: Domain) -> KeyRing:
+        rows = await self._read(domain)
+        if not rows or rows[0]["retired"]:
+            await self._add(domain, rotate=False)
+            rows = await self._read(domain)
+        if not rows or rows[0]["retired"]:
+            raise PlatformError("A domain has no signing key.", detail=domain.name)
+        current = rows[0]
+        private = await self._sealer.open(
+            domain.tenant_id, PURPOSE, current["private_key"], _context(domain, current["kid"])
+        )
+        public = [msgspec.json.decode(row["public_jwk"], type=Jwk) for row in rows]
+        now = self._clock.now()
+        ring = KeyRing(Signer(current["kid"], private), Verifier(public), key_set(public), now)
+        self._rings.put(domain.name, ring, now + _KEEP)
+        return ring
+
+    async def _read(self, domain: Domain) -> list[asyncpg.Record]:
+        return await self._database.fetch("select * from troth.signing_keys($1, $2)", domain.name, OVERLAP)
+
+    async def _add(self, domain: Domain, *, rotate: bool) -> None:
+        key = generate_signing_key()
+        kid = thumbprint(key)
+        sealed = await self._sealer.seal(domain.tenant_id, PURPOSE, key, _context(domain, kid))
+        await self._database.execute(
+            "select troth.add_signing_key($1, $2, $3, $4, $5)",
+            domain.name,
+            kid,
+            sealed,
+            msgspec.json.encode(Signer(kid, key).public_jwk()).decode(),
+            rotate,
+        )
+
+
+def _context(domain: Domain, kid: str) -> str:
+    """A sealed key copied into another domain's row does not open there."""
+    return f"{domain.name} {kid}"

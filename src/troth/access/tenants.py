@@ -1,0 +1,119 @@
+"""Which client domain a request is for: host name → domain, tenant, branding and issuer."""
+
+import re
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+
+from troth.access.cache import BoundedCache
+from troth.core.clock import Clock
+from troth.core.db import Database
+from troth.core.errors import NotFound
+
+HTTPS_PORT = 443
+
+_HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
+
+_KEEP = timedelta(seconds=10)
+_KEEP_UNKNOWN = timedelta(seconds=1)
+"""Short, so that a domain that was just added serves within a second."""
+
+
+class Logo(msgspec.Struct, frozen=True):
+    """An image, kept with the domain: `data` is base64 in JSON."""
+
+    type: str
+    data: bytes
+
+
+class Branding(msgspec.Struct, frozen=True):
+    """How a domain looks. `colour` is `#rrggbb`."""
+
+    name: str = ""
+    colour: str = "#1f4e79"
+    logo: Logo | None = None
+
+
+class Domain(msgspec.Struct, frozen=True):
+    """A client domain. `issuer` is its origin, which is also its issuer of tokens (RFC 8414 section 2)."""
+
+    name: str
+    tenant_id: UUID
+    tenant: str
+    tenant_name: str
+    app: str
+    branding: Branding
+    issuer: str
+
+    @property
+    def audience(self) -> str:
+        """Whom an access token is for: this domain's API, and no other's."""
+        return f"{self.issuer}/api/v1"
+
+
+def issuer_of(name: str, port: int) -> str:
+    """The origin of a domain, with the port unless it is HTTPS's own."""
+    return f"https://{name}" if port == HTTPS_PORT else f"https://{name}:{port}"
+
+
+def read_host(header: str) -> str:
+    """The name in a Host header, in lower case without the port. Raises NotFound when it is no host name."""
+    match = _HOST.fullmatch(header.lower()) if len(header) <= 260 else None
+    if match is None:
+        raise NotFound("No such site.", detail="unreadable Host header")
+    return match["name"]
+
+
+class DomainDirectory:
+    """Looks domains up, one query each, and keeps a bounded number of them for seconds.
+
+    A suspended tenant's domains are unknown; what was begun on them ends at once in the database, see
+    `troth.session_alive`.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, *, port: int = HTTPS_PORT, capacity: int = 1024
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._port = port
+        self._known: BoundedCache[str, Domain] = BoundedCache(capacity)
+        self._unknown: BoundedCache[str, bool] = BoundedCache(capacity)
+
+    async def find(self, host: str) -> Domain:
+        """The domain of a Host header. Raises NotFound when there is none."""
+        name = read_host(host)
+        now = self._clock.now()
+        domain = self._known.get(name, now)
+        if domain is not None:
+            return domain
+        if self._unknown.get(name, now):
+            raise NotFound("No such site.", detail=name)
+        return await self._load(name)
+
+    async def _load(self, name: str) -> Domain:
+        row = await self._database.fetchrow(
+            "select d.name, d.app, d.branding, t.id, t.slug, t.name as tenant_name"
+            " from troth.domain d join troth.tenant t on t.id = d.tenant_id"
+            " where d.name = $1 and t.active",
+            name,
+        )
+        now = self._clock.now()
+        if row is None:
+            self._unknown.put(name, True, now + _KEEP_UNKNOWN)
+            raise NotFound("No such site.", detail=name)
+        branding = msgspec.json.decode(row["branding"], type=Branding)
+        if not branding.name:
+            branding = msgspec.structs.replace(branding, name=row["tenant_name"])
+        domain = Domain(
+            name=row["name"],
+            tenant_id=row["id"],
+            tenant=row["slug"],
+            tenant_name=row["tenant_name"],
+            app=row["app"],
+            branding=branding,
+            issuer=issuer_of(row["name"], self._port),
+        )
+        self._known.put(name, domain, now + _KEEP)
+        return domain

@@ -1,0 +1,165 @@
+"""Access tokens: five minutes of life, one audience, one session (RFC 9068).
+
+A token is signed by its domain's key. That its signature holds is remembered for a while; that its session
+lives is asked of the database at every use, so no memory can outlive a logout.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from troth.access.cache import BoundedCache
+from troth.access.scopes import grant_for_session, scope_set
+from troth.access.sessions import Session
+from troth.access.signing import SigningKeys
+from troth.access.tenants import Domain, DomainDirectory
+from troth.core.clock import Clock
+from troth.core.errors import NotFound, Unauthenticated
+from troth.core.jose import Claims, TokenError
+
+ACCESS_TOKEN = "at+jwt"  # noqa: S105 - the media type of RFC 9068
+LIFETIME = timedelta(minutes=5)
+LEEWAY = timedelta(seconds=2)
+"""Instances share a machine's clock, or one kept by NTP."""
+
+FIRST_PARTY = "session"
+"""`client_id` of tokens for the domain's own application."""
+
+RENEW_BEFORE = timedelta(minutes=1)
+"""A token handed to an application is good for at least this long."""
+
+
+class Bearer(msgspec.Struct, frozen=True):
+    """For whom a token is minted. `scopes` are the texts that go into it."""
+
+    session: UUID
+    person: UUID
+    client: str
+    scopes: tuple[str, ...]
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """On whose behalf a verified token speaks. `scopes` are the token's texts."""
+
+    tenant: UUID
+    person: UUID
+    session: UUID
+    client: str
+    scopes: tuple[str, ...]
+
+
+class Minted(msgspec.Struct, frozen=True):
+    """A fresh token."""
+
+    token: str
+    scope: str
+    expires_at: datetime
+
+    def expires_in(self, now: datetime) -> int:
+        """Whole seconds from `now`."""
+        return max(0, int((self.expires_at - now).total_seconds()))
+
+
+_Wish = tuple[UUID, tuple[str, ...], tuple[str, ...]]
+"""Session, what the person may (a changed role asks for a new token), what was asked."""
+
+
+class AccessTokens:
+    """Mints and verifies access tokens."""
+
+    def __init__(self, keys: SigningKeys, clock: Clock, *, capacity: int = 8192) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._verified: BoundedCache[tuple[str, bytes], Principal] = BoundedCache(capacity)
+        self._by_session: BoundedCache[_Wish, Minted] = BoundedCache(capacity)
+
+    async def mint(self, domain: Domain, bearer: Bearer) -> Minted:
+        """Sign a new token for this bearer."""
+        now = self._clock.now()
+        issued = int(now.timestamp())
+        ring = await self._keys.ring(domain)
+        claims = Claims(
+            iss=domain.issuer,
+            aud=domain.audience,
+            sub=str(bearer.person),
+            sid=str(bearer.session),
+            tid=str(domain.tenant_id),
+            client_id=bearer.client,
+            scope=" ".join(bearer.scopes),
+            iat=issued,
+            exp=issued + int(LIFETIME.total_seconds()),
+            jti=str(uuid7()),
+        )
+        expires = datetime.fromtimestamp(claims.exp, now.tzinfo)
+        return Minted(ring.signer.sign(claims, ACCESS_TOKEN), claims.scope, expires)
+
+    async def for_session(self, domain: Domain, session: Session, asked: tuple[str, ...] = ()) -> Minted:
+        """A token for the domain's own application under a session that was just opened.
+
+        The same one is given again until less than a minute of it is left. Raises ValueError when a scope
+        that was asked for follows no grammar.
+        """
+        wish = session.id, session.person_scopes, asked
+        known = self._by_session.get(wish, self._clock.now())
+        if known is not None:
+            return known
+        granted = grant_for_session(scope_set(asked), scope_set(session.person_scopes))
+        scopes = tuple(map(str, granted))
+        minted = await self.mint(domain, Bearer(session.id, session.person, FIRST_PARTY, scopes))
+        self._by_session.put(wish, minted, minted.expires_at - RENEW_BEFORE)
+        return minted
+
+    async def verify(self, domain: Domain, token: str) -> Principal:
+        """Whom a good access token of this domain speaks for. Raises Unauthenticated.
+
+        Whether its session still lives is for the caller's query to ask: `troth.session_alive`.
+        """
+        now = self._clock.now()
+        seen = domain.issuer, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._verified.get(seen, now)
+        if known is not None:
+            return known
+        try:
+            claims = await self._keys.verify(domain, token, ACCESS_TOKEN, domain.audience, LEEWAY)
+            principal = _principal(claims)
+        except TokenError as error:
+            detail = f"{error.code}: {error.detail}"
+            raise Unauthenticated(
+                "The access token is not valid.", error="invalid_token", detail=detail
+            ) from None
+        self._verified.put(seen, principal, datetime.fromtimestamp(claims.exp, now.tzinfo) + LEEWAY)
+        return principal
+
+
+class Authenticator:
+    """Reads `Authorization: Bearer …` headers (RFC 6750 section 2.1), the one way to send a token."""
+
+    def __init__(self, directory: DomainDirectory, tokens: AccessTokens) -> None:
+        self._directory = directory
+        self._tokens = tokens
+
+    async def authenticate(self, domain: str, authorization: str | None) -> Principal:
+        """The principal of a header sent to this client domain. Raises Unauthenticated; without a token its
+        `error` is empty."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("Send an access token.")
+        try:
+            found = await self._directory.find(domain)
+        except NotFound as error:
+            raise Unauthenticated(
+                "The access token is not valid.", error="invalid_token", detail="unknown domain"
+            ) from error
+        return await self._tokens.verify(found, token.strip(" "))
+
+
+def _principal(claims: Claims) -> Principal:
+    """Raises TokenError when an id in a correctly signed token is none, which is our own fault."""
+    try:
+        tenant, person, session = UUID(claims.tid), UUID(claims.sub), UUID(claims.sid)
+    except ValueError:
+        raise TokenError("malformed", "an id is not a UUID") from None
+    return Principal(tenant, person, session, claims.client_id, tuple(claims.scope.split()))
