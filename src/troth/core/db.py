@@ -74,7 +74,7 @@ class Database:
     def __init__(self, target: DatabaseTarget, *, min_size: int, max_size: int) -> None:
         self._target = target
         self._sizes = (min_size, max_size)
-        self._context = SecureContext(target)
+        self._context = SecureContext.of(target)
         self._pool: Pool | None = None
         self._leader: Leader | None = None
         self._searching = asyncio.Lock()

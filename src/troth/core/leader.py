@@ -39,16 +39,21 @@ class Leader(msgspec.Struct, frozen=True):
 
 
 class SecureContext:
-    """The TLS context of a target, read again whenever its files have been replaced.
+    """The TLS context of a client, read again whenever its files have been replaced.
 
     `problem` keeps the last reason why no member could be used, for the operator.
     """
 
-    def __init__(self, target: DatabaseTarget) -> None:
-        self._files = (target.ca, target.certificate, target.key)
+    def __init__(self, ca: Path, certificate: Path, key: Path) -> None:
+        self._files = (ca, certificate, key)
         self._stamp: tuple[int, ...] | None = None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.problem = ""
+
+    @classmethod
+    def of(cls, target: DatabaseTarget) -> "SecureContext":
+        """The context for a database target."""
+        return cls(target.ca, target.certificate, target.key)
 
     def current(self) -> ssl.SSLContext:
         """A context with the certificates that lie on disk now. Raises OSError when they cannot be read."""

@@ -89,7 +89,7 @@ async def migrate(owner: DatabaseTarget, *, folder: Path = SCHEMA) -> tuple[str,
 
     Raises PlatformError: see `pending`, and when there is no leader or a file fails (it leaves no trace).
     """
-    context = SecureContext(owner)
+    context = SecureContext.of(owner)
     found = await find_leader(owner, context)
     if found is None:
         raise PlatformError("The database has no leader to migrate.", detail=context.problem)

@@ -58,7 +58,7 @@ async def _run(
     target = DatabaseTarget(
         superuser.hosts, superuser.user, superuser.ca, superuser.certificate, superuser.key, database
     )
-    context = SecureContext(target)
+    context = SecureContext.of(target)
     found = await find_leader(target, context)
     if found is None:
         raise PlatformError("The database has no leader to prepare.", detail=context.problem)

@@ -1,0 +1,166 @@
+"""The consensus store that decides which database member leads: one etcd member on this machine.
+
+One member holds nothing that survives the machine, and it need not: when it is away the members keep their
+roles (Patroni's failsafe mode), and nothing is promoted meanwhile. Beyond one machine there will be three.
+"""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from troth.core.ca import LeafFiles
+from troth.core.errors import ConfigError, PlatformError
+from troth.core.leader import client_context
+from troth.core.process import Endpoint, ProcessSpec
+
+_VERSION = re.compile(r"etcd Version: (\d+)\.(\d+)\.(\d+)")
+_CORRUPTING = ((3, 5, 0), (3, 5, 2))
+"""etcd 3.5.0 to 3.5.2 lose committed data after a crash (etcd-io/etcd, issue 13766)."""
+
+_GO_MEMORY = {"GOMEMLIMIT": "48MiB", "GOGC": "50", "GOMAXPROCS": "2"}
+
+
+class Consensus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the store listens and the files it needs. `server` is valid as server and as client:
+    etcd's JSON gateway calls its own gRPC port with it."""
+
+    program: Path
+    client: Endpoint
+    peer: Endpoint
+    authority: Path
+    server: LeafFiles
+    data: Path
+    log: Path
+
+    @property
+    def name(self) -> str:
+        return "consensus"
+
+
+def find_etcd(tools: Path | None = None) -> Path:
+    """The etcd program: on PATH, in the system's folders, or in `tools` (environment: TROTH_TOOLS).
+
+    Raises ConfigError when there is none, or only one that is known to corrupt its data.
+    """
+    named = tools or (Path(os.environ["TROTH_TOOLS"]) if os.environ.get("TROTH_TOOLS") else None)
+    search = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/usr/local/bin"]
+    if named is not None:
+        search += [str(named), str(named / "bin")]
+    found = shutil.which("etcd", path=os.pathsep.join(search))
+    if found is None:
+        raise ConfigError(
+            "The program etcd is missing; the database's replica set needs it.",
+            hint="Run `make up`, which fetches it, or as root: apt-get install etcd-server",
+        )
+    _check_version(Path(found))
+    return Path(found)
+
+
+def _check_version(program: Path) -> None:
+    try:
+        result = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=True, env={}
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(
+            f"{program} does not run on this machine ({type(error).__name__}).",
+            hint="Install the distribution's etcd: apt-get install etcd-server",
+        ) from error
+    found = _VERSION.search(result.stdout)
+    version = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
+    if version < (3, 4, 0) or _CORRUPTING[0] <= version <= _CORRUPTING[1]:
+        raise ConfigError(
+            f"{program} is etcd {'.'.join(str(part) for part in version)}, which must not be used: "
+            "before 3.4 it is too old, and 3.5.0 to 3.5.2 corrupt their data.",
+            hint="Install the distribution's etcd: apt-get install etcd-server",
+        )
+
+
+def consensus_process(consensus: Consensus) -> ProcessSpec:
+    """etcd on loopback; both of its ports ask for a client certificate of the consensus authority."""
+    client, peer = f"https://{consensus.client}", f"https://{consensus.peer}"
+    certificate, key = str(consensus.server.certificate), str(consensus.server.key)
+    authority = str(consensus.authority)
+    arguments = {
+        "name": consensus.name,
+        "data-dir": str(consensus.data),
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"{consensus.name}={peer}",
+        "cert-file": certificate,
+        "key-file": key,
+        "trusted-ca-file": authority,
+        "client-cert-auth": "true",
+        "peer-cert-file": certificate,
+        "peer-key-file": key,
+        "peer-trusted-ca-file": authority,
+        "peer-client-cert-auth": "true",
+        "cipher-suites": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        # Patroni keeps a few kilobytes here; the bounds below keep memory and disk near that.
+        "quota-backend-bytes": str(64 * 2**20),
+        "auto-compaction-mode": "revision",
+        "auto-compaction-retention": "1000",
+        "snapshot-count": "5000",
+        "max-snapshots": "2",
+        "max-wals": "2",
+        "max-request-bytes": "262144",
+        "logger": "zap",
+        "log-outputs": "stderr",
+        "log-level": "warn",
+    }
+    return ProcessSpec(
+        name=consensus.name,
+        argv=(str(consensus.program), *(f"--{name}={value}" for name, value in arguments.items())),
+        environment={"PATH": "/usr/bin:/bin", **_GO_MEMORY},
+        folder=consensus.data,
+        log=consensus.log,
+        as_other_user=False,
+        stop_seconds=5.0,
+    )
+
+
+async def consensus_is_ready(consensus: Consensus, client: LeafFiles) -> bool:
+    """Whether the store answers and can agree on something."""
+    try:
+        answer = await _post(consensus, client, "maintenance/status", {})
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200 and answer.json().get("leader", "0") != "0"
+
+
+async def release_leadership(consensus: Consensus, client: LeafFiles, *, scope: str, member: str) -> bool:
+    """Give up the lead on behalf of `member`, so that the others need not wait for its lease to run out.
+
+    Call this only when its Patroni *and* its PostgreSQL are known to be dead: a living leader would go on
+    until its next look at the store. False when another member leads already. Raises PlatformError when the
+    store does not answer.
+    """
+    key = _encode(f"/troth/{scope}/leader")
+    body = {
+        "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": _encode(member)}],
+        "success": [{"request_delete_range": {"key": key}}],
+    }
+    try:
+        answer = await _post(consensus, client, "kv/txn", body)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise PlatformError("The consensus store does not answer.", detail=repr(error)) from error
+    return bool(answer.json().get("succeeded", False))
+
+
+async def _post(consensus: Consensus, client: LeafFiles, method: str, body: object) -> httpx.Response:
+    context = client_context(consensus.authority, client.certificate, client.key)
+    async with httpx.AsyncClient(verify=context, timeout=3.0, trust_env=False) as http:
+        return await http.post(f"https://{consensus.client}/v3/{method}", json=body)
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

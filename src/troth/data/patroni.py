@@ -1,0 +1,225 @@
+"""What the keeper says to the database members: Patroni's REST interface over mutual TLS."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal, cast
+
+import httpx
+import msgspec
+
+from troth.core.errors import PlatformError
+from troth.core.leader import SecureContext
+from troth.data.replicas import Member, ReplicaSet, shared_settings
+
+Role = Literal["leader", "sync_standby", "quorum_standby", "replica"]
+
+_ASK_SECONDS = 2.0
+_COMMAND_SECONDS = 30.0
+_POLL_SECONDS = 0.2
+
+
+class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One member as the cluster sees it. `lag` is in bytes, None when it is not known."""
+
+    name: str
+    role: Role
+    state: str
+    timeline: int | None = None
+    lag: int | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in ("running", "streaming")
+
+
+class Command:
+    """Asks and commands the members. Make it, use it from one event loop, `close` it."""
+
+    def __init__(self, replicas: ReplicaSet) -> None:
+        self._replicas = replicas
+        leaf = replicas.consensus_client
+        self._context = SecureContext(replicas.server_authority, leaf.certificate, leaf.key)
+        self._http: httpx.AsyncClient | None = None
+
+    async def close(self) -> None:
+        """End all connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def status(self) -> tuple[MemberStatus, ...]:
+        """All members, as the first one to answer knows them. Raises PlatformError when none answers."""
+        asking = [asyncio.create_task(self._cluster(member)) for member in self._replicas.members]
+        try:
+            for answer in asyncio.as_completed(asking):
+                members = await answer
+                if members is not None:
+                    return members
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        raise PlatformError(
+            "No database member answers.", hint=f"Look into the logs in {self._replicas.logs}."
+        )
+
+    async def wait_until_ready(self, *, seconds: float) -> tuple[MemberStatus, ...]:
+        """Wait for a leader and, in a replicated set, for a standby that acknowledges its writes.
+
+        Raises PlatformError after `seconds`.
+        """
+        return await self._wait_for(is_ready(self._replicas), seconds=seconds, what="take writes")
+
+    async def wait_until_complete(self, *, seconds: float) -> tuple[MemberStatus, ...]:
+        """Wait until every member runs and follows. Raises PlatformError after `seconds`."""
+        return await self._wait_for(is_complete(self._replicas), seconds=seconds, what="become complete")
+
+    async def apply_settings(self) -> None:
+        """Bring the settings in the consensus store to those of this start (another number of members).
+
+        Raises PlatformError when no member takes them.
+        """
+        answer = await self._first("PATCH", "config", shared_settings(self._replicas))
+        if answer is None or answer.status_code != 200:
+            raise PlatformError("The database members did not take their settings.", detail=_said(answer))
+
+    async def reload(self, member: Member) -> None:
+        """Have Patroni and its PostgreSQL read their certificates again. Raises PlatformError."""
+        answer = await self._send(member, "POST", "reload", None, seconds=_ASK_SECONDS)
+        if answer is None or answer.status_code not in (200, 202):
+            raise PlatformError(f"{member.name} did not reload its certificates.", detail=_said(answer))
+
+    async def switch_over(self, *, leader: str, candidate: str | None = None) -> None:
+        """Hand the lead over from a living leader without losing a write. Raises PlatformError."""
+        body = {"leader": leader} | ({"candidate": candidate} if candidate else {})
+        member = self._replicas.member(leader)
+        answer = await self._send(member, "POST", "switchover", body, seconds=_COMMAND_SECONDS)
+        if answer is None or answer.status_code != 200:
+            raise PlatformError("The lead was not handed over.", detail=_said(answer))
+
+    async def _wait_for(
+        self, condition: "Callable[[tuple[MemberStatus, ...]], bool]", *, seconds: float, what: str
+    ) -> tuple[MemberStatus, ...]:
+        seen: tuple[MemberStatus, ...] = ()
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    seen = await _or_nothing(self.status())
+                    if condition(seen):
+                        return seen
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise PlatformError(
+                f"The database did not {what} within {seconds:.0f} seconds: {describe(seen)}.",
+                hint=f"Look into the logs in {self._replicas.logs}.",
+            ) from None
+
+    async def _cluster(self, member: Member) -> tuple[MemberStatus, ...] | None:
+        answer = await self._send(member, "GET", "cluster", None, seconds=_ASK_SECONDS)
+        if answer is None or answer.status_code != 200:
+            return None
+        return read_cluster(answer.json(), self._replicas)
+
+    async def _first(self, method: str, path: str, body: object) -> httpx.Response | None:
+        answer: httpx.Response | None = None
+        for member in self._replicas.members:
+            answer = await self._send(member, method, path, body, seconds=_ASK_SECONDS)
+            if answer is not None and answer.status_code == 200:
+                return answer
+        return answer
+
+    async def _send(
+        self, member: Member, method: str, path: str, body: object, *, seconds: float
+    ) -> httpx.Response | None:
+        """The answer, or None when there is none: a member that is down is a normal state of affairs."""
+        try:
+            http = await self._client()
+            return await http.request(method, f"https://{member.rest}/{path}", json=body, timeout=seconds)
+        except (httpx.HTTPError, OSError):
+            return None
+
+    async def _client(self) -> httpx.AsyncClient:
+        if self._http is None or self._context.renewed():
+            await self.close()
+            limits = httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=10)
+            self._http = httpx.AsyncClient(verify=self._context.current(), limits=limits, trust_env=False)
+        return self._http
+
+
+def read_cluster(answer: object, replicas: ReplicaSet) -> tuple[MemberStatus, ...]:
+    """Patroni's `/cluster` document, or nothing when it has another shape.
+
+    After a crash the store still tells of the members as they were. Each start has ports of its own, so an
+    entry with another port is such a memory: its state reads `starting`.
+    """
+    members = cast("dict[str, object]", answer).get("members") if isinstance(answer, dict) else None
+    if not isinstance(members, list):
+        return ()
+    ports = {member.name: member.postgres.port for member in replicas.members}
+    return tuple(
+        _read_member(cast("dict[str, object]", entry), ports) for entry in cast("list[object]", members)
+    )
+
+
+def _read_member(entry: dict[str, object], ports: dict[str, int]) -> MemberStatus:
+    timeline, lag = entry.get("timeline"), entry.get("lag")
+    role = str(entry.get("role", "replica"))
+    name = str(entry.get("name", ""))
+    is_present = entry.get("port") == ports.get(name)
+    return MemberStatus(
+        name=name,
+        role=cast("Role", role) if role in ("leader", "sync_standby", "quorum_standby") else "replica",
+        state=str(entry.get("state", "unknown")) if is_present else "starting",
+        timeline=timeline if isinstance(timeline, int) else None,
+        lag=lag if isinstance(lag, int) else None,
+    )
+
+
+def is_ready(replicas: ReplicaSet) -> "Callable[[tuple[MemberStatus, ...]], bool]":
+    """A leader runs, and in a replicated set at least one standby acknowledges its writes."""
+
+    def holds(members: tuple[MemberStatus, ...]) -> bool:
+        leads = any(member.role == "leader" and member.is_running for member in members)
+        follows = any(
+            member.role in ("quorum_standby", "sync_standby") and member.is_running for member in members
+        )
+        return leads and (follows or not replicas.is_replicated)
+
+    return holds
+
+
+def is_complete(replicas: ReplicaSet) -> "Callable[[tuple[MemberStatus, ...]], bool]":
+    """As `is_ready`, and every member runs on one timeline and acknowledges writes."""
+
+    def holds(members: tuple[MemberStatus, ...]) -> bool:
+        running = [member for member in members if member.is_running]
+        one_timeline = len({member.timeline for member in running}) == 1
+        acknowledging = sum(member.role in ("quorum_standby", "sync_standby") for member in running)
+        wanted = len(replicas.members)
+        return len(running) >= wanted and one_timeline and acknowledging >= wanted - 1
+
+    return holds
+
+
+def describe(members: tuple[MemberStatus, ...]) -> str:
+    """One line for a person: who leads, who follows, how far behind."""
+    if not members:
+        return "no member answers"
+    return ", ".join(
+        f"{member.name} {member.role.replace('_', ' ')} ({member.state}"
+        + (f", {member.lag} bytes behind)" if member.lag else ")")
+        for member in members
+    )
+
+
+async def _or_nothing(
+    asked: "Awaitable[tuple[MemberStatus, ...]]",
+) -> tuple[MemberStatus, ...]:
+    try:
+        return await asked
+    except PlatformError:
+        return ()
+
+
+def _said(answer: httpx.Response | None) -> str:
+    return "no answer" if answer is None else f"{answer.status_code} {answer.text[:200]}"

@@ -1,0 +1,206 @@
+"""A real replica set for tests: etcd and members under Patroni, every hop mutual TLS, all on loopback."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+from support.postgres import AS_OTHER_USER, free_port
+
+from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
+from troth.core.clock import SystemClock
+from troth.core.db import DatabaseTarget
+from troth.core.migrations import migrate
+from troth.core.process import Endpoint, ProcessSpec
+from troth.data.consensus import Consensus, consensus_is_ready, consensus_process, find_etcd
+from troth.data.patroni import Command
+from troth.data.postgres import find_binaries
+from troth.data.replicas import (
+    Member,
+    ReplicaSet,
+    clear_stale_pid,
+    member_process,
+    postmaster_pid,
+    write_configuration,
+)
+from troth.data.roles import OWNER, SUPERUSER, bootstrap
+
+_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+class Cluster:
+    """Members and their consensus store in one folder. `start` it, break it, `stop` it, `start` it again."""
+
+    def __init__(self, folder: Path, *, members: int = 3) -> None:
+        self.folder = folder
+        self._now = SystemClock().now()
+        self._authorities = {
+            name: Authority.open(folder / "authorities", name, now=self._now)
+            for name in ("database", "database_clients", "consensus")
+        }
+        for name in ("run", "logs", "members", "consensus"):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        self._size = members
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.describe()
+
+    def describe(self) -> None:
+        """Choose ports and write certificates and configuration anew, as each start of the platform does."""
+        self.consensus = Consensus(
+            program=find_etcd(),
+            client=_endpoint(),
+            peer=_endpoint(),
+            authority=self._authorities["consensus"].certificate_file,
+            server=self._leaf("consensus", "consensus", "both"),
+            data=self.folder / "consensus",
+            log=self.folder / "logs" / "consensus.log",
+        )
+        self.replicas = ReplicaSet(
+            members=tuple(self._member(f"database-{letter}") for letter in "abcde"[: self._size]),
+            binaries=find_binaries(None),
+            server_authority=self._authorities["database"].certificate_file,
+            client_authority=self._authorities["database_clients"].certificate_file,
+            consensus_authority=self._authorities["consensus"].certificate_file,
+            superuser=self._leaf("database_clients", SUPERUSER, "client"),
+            replicator=self._leaf("database_clients", "replicator", "client"),
+            consensus_client=self._leaf("consensus", "patroni", "client"),
+            consensus=self.consensus.client,
+            run=self.folder / "run",
+            logs=self.folder / "logs",
+        )
+        write_configuration(self.replicas)
+        self.command = Command(self.replicas)
+
+    def target(self, role: str, database: str = "troth") -> DatabaseTarget:
+        """How `role` reaches the leader."""
+        files = self._leaf("database_clients", role, "client")
+        return DatabaseTarget(
+            hosts=tuple(member.postgres for member in self.replicas.members),
+            user=role,
+            ca=self.replicas.server_authority,
+            certificate=files.certificate,
+            key=files.key,
+            database=database,
+        )
+
+    async def start(self) -> None:
+        """Start everything and wait until a write would be acknowledged by a standby."""
+        clear_stale_pid(self.folder / "members")
+        self._spawn(consensus_process(self.consensus))
+        async with asyncio.timeout(10):
+            while not await consensus_is_ready(self.consensus, self.replicas.consensus_client):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        for member in self.replicas.members:
+            self.start_member(member)
+        await self.command.wait_until_ready(seconds=60)
+
+    async def prepare(self) -> None:
+        """Roles, schema and migrations."""
+        await bootstrap(self.target(SUPERUSER, "postgres"))
+        await migrate(self.target(OWNER))
+
+    def start_member(self, member: Member) -> None:
+        self._spawn(member_process(self.replicas, member))
+
+    def kill_postgres(self, member: Member) -> None:
+        """PostgreSQL dies, its Patroni lives."""
+        pid = postmaster_pid(member)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    def kill_member(self, member: Member) -> None:
+        """Patroni and PostgreSQL die at once."""
+        process = self._processes.pop(member.name)
+        process.kill()
+        process.wait(10)
+        self.kill_postgres(member)
+
+    async def leader(self) -> Member:
+        """The member that leads now."""
+        members = await self.command.wait_until_ready(seconds=60)
+        return self.replicas.member(next(member.name for member in members if member.role == "leader"))
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End every process that was started, PostgreSQL included."""
+        await self.command.close()
+        members = [name for name in self._processes if name != self.consensus.name]
+        for name in [*members, *(name for name in self._processes if name not in members)]:
+            if name == self.consensus.name:
+                continue
+            self._processes[name].send_signal(how)
+        for name in members:
+            await _ended(self._processes.pop(name))
+        for member in self.replicas.members:
+            pid = postmaster_pid(member)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+        store = self._processes.pop(self.consensus.name, None)
+        if store is not None:
+            store.send_signal(how)
+            await _ended(store)
+
+    def memory(self) -> dict[str, float]:
+        """Proportional set size of each part, in MB."""
+        sizes: dict[str, float] = {}
+        for name, process in self._processes.items():
+            sizes[name] = _pss(process.pid)
+        for member in self.replicas.members:
+            pid = postmaster_pid(member)
+            if pid is not None:
+                family = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+                sizes[f"{member.name} postgres"] = sum(_pss(one) for one in family)
+        return sizes
+
+    def _member(self, name: str) -> Member:
+        folder = self.folder / "members" / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return Member(
+            name=name,
+            postgres=_endpoint(),
+            rest=_endpoint(),
+            folder=folder,
+            server=self._leaf("database", name, "server"),
+        )
+
+    def _leaf(self, domain: str, name: str, usage: str) -> LeafFiles:
+        subject = Subject(
+            common_name=name,
+            dns=("localhost",) if usage != "client" else (),
+            usage=usage,  # pyright: ignore[reportArgumentType]
+        )
+        leaf = self._authorities[domain].issue(subject, now=self._now, lifetime=timedelta(days=1))
+        return write_leaf(leaf, self.folder / "run", f"{domain}.{name}")
+
+    def _spawn(self, spec: ProcessSpec) -> None:
+        prefix = (*AS_OTHER_USER, *_DIE_WITH_PARENT) if spec.as_other_user else _DIE_WITH_PARENT
+        with spec.log.open("ab") as log:
+            self._processes[spec.name] = subprocess.Popen(
+                [*prefix, *spec.argv],
+                env=spec.environment,
+                cwd=spec.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    try:
+        await asyncio.to_thread(process.wait, 30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
+
+
+def _pss(pid: int) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).memory_full_info().pss / 2**20
+    return 0.0
+
+
+def _endpoint() -> Endpoint:
+    return Endpoint("127.0.0.1", free_port())
