@@ -15,10 +15,11 @@ ACTIONS: tuple[Action, ...] = ("create", "read", "update", "delete")
 
 COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-_FIELD = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+
 _SCOPE = re.compile(
     rf"(?P<collection>{COLLECTION_NAME.pattern}):(?P<action>{'|'.join(ACTIONS)})"
-    rf"(?P<own>:own(?::(?P<fields>{_FIELD}(?:,{_FIELD}){{0,63}}))?)?"
+    rf"(?P<own>:own(?::(?P<fields>{FIELD_NAME.pattern}(?:,{FIELD_NAME.pattern}){{0,63}}))?)?"
 )
 
 

@@ -1,0 +1,330 @@
+"""The data API: `/api/v1/{collection}[/{id}]` and `/api/openapi.json`.
+
+Each route is a plain ASGI application: no middleware, no request or response objects, because an
+authenticated read should cost little more than the query behind it. Only `Authorization: Bearer` opens it;
+cookies are not looked at, so no other site can make a browser use them here (CSRF).
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, ClassVar, Protocol
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import msgspec
+from starlette.routing import Route
+
+from troth.core.errors import (
+    Malformed,
+    NotFound,
+    PreconditionRequired,
+    RequestError,
+    TooLarge,
+    UnsupportedMedia,
+)
+from troth.data.collections import BODY_BYTES, Content, read_object
+from troth.data.documents import LONGEST_PAGE, PAGE, Document, Documents, Match
+from troth.data.grants import Caller, read_grants
+from troth.web.problem import Headers, Send, read_request_id, send_problem
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*{_TAG}(?:\s*,\s*{_TAG})*\s*")
+_STRONG_VERSION = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
+_ANY_VERSION = re.compile(r'"([1-9][0-9]{0,17})"')
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_JSON = ("application/json",)
+_PATCH = ("application/merge-patch+json", "application/json")
+
+
+class Principal(Protocol):
+    """On whose behalf a verified access token speaks. `scopes` are the token's, as text."""
+
+    @property
+    def tenant(self) -> UUID: ...
+    @property
+    def person(self) -> UUID: ...
+    @property
+    def session(self) -> UUID: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+
+
+class Authenticator(Protocol):
+    """Verifies access tokens. Need not ask whether the session lives: every data call does so itself."""
+
+    async def authenticate(self, domain: str, authorization: str | None) -> Principal:
+        """The principal of an Authorization header sent to this client domain (without port).
+
+        Raises Unauthenticated: without a token `error` is empty, else `invalid_token` (RFC 6750 section 3.1).
+        """
+        ...
+
+
+class MethodNotAllowed(RequestError):
+    """405 with the methods that are (RFC 9110 section 15.5.6)."""
+
+    status: ClassVar[int] = 405
+    code: ClassVar[str] = "method_not_allowed"
+    title: ClassVar[str] = "This method is not offered here"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(f"Offered here: {allow}.")
+        self.allow = allow
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = []
+
+
+class Call:
+    """One request, read only as far as it is needed."""
+
+    __slots__ = ("_receive", "_scope", "headers", "path")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.path: Mapping[str, str] = scope["path_params"]
+
+    def header(self, name: bytes) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def domain(self) -> str:
+        """The client domain that was asked, without port."""
+        return (self.header(b"host") or "").lower().rsplit(":", 1)[0]
+
+    @property
+    def collection(self) -> str:
+        return self.path["collection"]
+
+    @property
+    def identifier(self) -> UUID:
+        """Raises NotFound for what is no id: it names nothing."""
+        text = self.path["id"]
+        if not _IDENTIFIER.fullmatch(text):
+            raise NotFound("There is no such document.")
+        return UUID(text)
+
+    def page(self) -> tuple[str | None, int]:
+        """The cursor and the length of the page asked for. Raises Malformed."""
+        query: bytes = self._scope["query_string"]
+        if not query:
+            return None, PAGE
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=8)
+        asked = dict(pairs)
+        if len(asked) != len(pairs) or asked.keys() - {"after", "limit"}:
+            raise Malformed("A list takes the parameters `after` and `limit`, each once.")
+        limit = asked.get("limit", str(PAGE))
+        if not re.fullmatch(r"[1-9][0-9]{0,2}", limit) or int(limit) > LONGEST_PAGE:
+            raise Malformed(f"`limit` is a number from 1 to {LONGEST_PAGE}.")
+        return asked.get("after"), int(limit)
+
+    def match(self) -> Match:
+        """The versions that If-Match accepts (RFC 9110 section 13.1.1; weak tags never match)."""
+        text = self.header(b"if-match")
+        if text is None:
+            raise PreconditionRequired("Send If-Match with the ETag of the version that you read.")
+        if text.strip() == "*":
+            return None
+        if not _TAGS.fullmatch(text):
+            raise Malformed("If-Match is not a list of entity tags.")
+        return frozenset(int(version) for version in _STRONG_VERSION.findall(text))
+
+    def knows(self, version: int) -> bool:
+        """Whether If-None-Match names this version (section 13.1.2, weak comparison)."""
+        text = self.header(b"if-none-match")
+        if text is None:
+            return False
+        return text.strip() == "*" or str(version) in _ANY_VERSION.findall(text)
+
+    def key(self) -> bytes | None:
+        """The Idempotency-Key, a quoted string (RFC 8941) or a bare one. Raises Malformed."""
+        text = self.header(b"idempotency-key")
+        if text is None:
+            return None
+        if len(text) > 2 and text[0] == text[-1] == '"':
+            text = text[1:-1]
+        if not _KEY.fullmatch(text):
+            raise Malformed("An Idempotency-Key has 1 to 255 printable ASCII characters.")
+        return text.encode()
+
+    async def content(self, kinds: tuple[str, ...]) -> Content:
+        """The body as a JSON object. Raises UnsupportedMedia, TooLarge or Malformed."""
+        kind = (self.header(b"content-type") or "").split(";", 1)[0].strip().lower()
+        if kind not in kinds:
+            raise UnsupportedMedia(f"Send the body as {' or '.join(kinds)}.")
+        if (self.header(b"content-encoding") or "identity").lower() != "identity":
+            raise UnsupportedMedia("Send the body without Content-Encoding.")
+        return read_object(await self._body())
+
+    async def _body(self) -> bytes:
+        """At most `BODY_BYTES`: reading stops at the first chunk beyond, whatever Content-Length says."""
+        announced = self.header(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > BODY_BYTES:
+            raise _too_large()
+        body = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Malformed("The body ended early.")
+            body += message.get("body", b"")
+            if len(body) > BODY_BYTES:
+                raise _too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Endpoint:
+    """An ASGI application: one handler for each method, errors as problems."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        if "GET" in handlers:
+            self._handlers["HEAD"] = handlers["GET"]
+        self._allow = ", ".join(sorted(self._handlers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope, receive)
+        method: str = scope["method"]
+        request_id = read_request_id(call.headers.get(b"x-request-id"))
+        try:
+            handler = self._handlers.get(method)
+            if handler is None:
+                raise MethodNotAllowed(self._allow)
+            answer = await handler(call)
+        except MethodNotAllowed as error:
+            await send_problem(send, error, request_id, extra=[(b"allow", error.allow.encode())])
+        except Exception as error:  # noqa: BLE001  send_problem logs what was not raised on purpose
+            await send_problem(send, error, request_id, head=method == "HEAD")
+        else:
+            await _send_answer(send, answer, request_id, head=method == "HEAD")
+
+
+class Api:
+    """The handlers of the document routes."""
+
+    def __init__(self, documents: Documents, authenticator: Authenticator) -> None:
+        self._documents = documents
+        self._authenticator = authenticator
+
+    async def list(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        after, limit = call.page()
+        page = await self._documents.list(caller, call.collection, after=after, limit=limit)
+        return Answer(200, page.to_wire())
+
+    async def create(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        key = call.key()
+        content = await call.content(_JSON)
+        document = await self._documents.create(caller, call.collection, content, key=key)
+        location = f"/api/v1/{call.collection}/{document.id}"
+        return Answer(201, document.to_wire(), [_etag(document), (b"location", location.encode())])
+
+    async def read(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        document = await self._documents.read(caller, call.collection, call.identifier)
+        if call.knows(document.version):
+            return Answer(304, b"", [_etag(document)])
+        return Answer(200, document.to_wire(), [_etag(document)])
+
+    async def replace(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        match = call.match()
+        content = await call.content(_JSON)
+        changed = await self._documents.replace(caller, call.collection, call.identifier, content, match)
+        return Answer(200, changed.to_wire(), [_etag(changed)])
+
+    async def patch(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        match = call.match()
+        patch = await call.content(_PATCH)
+        changed = await self._documents.patch(caller, call.collection, call.identifier, patch, match)
+        return Answer(200, changed.to_wire(), [_etag(changed)])
+
+    async def delete(self, call: Call) -> Answer:
+        caller = await self._caller(call)
+        match = call.match() if b"if-match" in call.headers else None
+        await self._documents.delete(caller, call.collection, call.identifier, match)
+        return Answer(204)
+
+    async def _caller(self, call: Call) -> Caller:
+        principal = await self._authenticator.authenticate(call.domain, call.header(b"authorization"))
+        return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.scopes))
+
+
+def routes(documents: Documents, authenticator: Authenticator, openapi: bytes) -> list[Route]:
+    """The API's routes, to stand before any other under /api. `openapi` is made by `data.openapi`."""
+    api = Api(documents, authenticator)
+    item = Endpoint({"GET": api.read, "PUT": api.replace, "PATCH": api.patch, "DELETE": api.delete})
+    return [
+        Route("/api/v1/{collection}/{id}", item),
+        Route("/api/v1/{collection}", Endpoint({"GET": api.list, "POST": api.create})),
+        Route("/api/openapi.json", Endpoint({"GET": _serve(openapi)})),
+        Route("/api/{rest:path}", _nothing),
+    ]
+
+
+def _serve(document: bytes) -> Handler:
+    tag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
+    headers: Headers = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=60")]
+
+    async def answer(call: Call) -> Answer:
+        if tag in (call.header(b"if-none-match") or ""):
+            return Answer(304, b"", headers)
+        return Answer(200, document, headers)
+
+    return answer
+
+
+class _Nothing:
+    """404 as a problem for whatever else is asked under /api."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = read_request_id(dict(scope["headers"]).get(b"x-request-id"))
+        await send_problem(
+            send, NotFound("There is no such address."), request_id, head=scope["method"] == "HEAD"
+        )
+
+
+_nothing = _Nothing()
+
+
+def _etag(document: Document) -> tuple[bytes, bytes]:
+    return b"etag", f'"{document.version}"'.encode()
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"A body has at most {BODY_BYTES // 1024} KiB.")
+
+
+async def _send_answer(send: Send, answer: Answer, request_id: str, *, head: bool) -> None:
+    headers: Headers = [
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id.encode()),
+        *answer.headers,
+    ]
+    if answer.status not in (204, 304):
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    if not any(name == b"cache-control" for name, _ in answer.headers):
+        headers.append((b"cache-control", b"private, no-store"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else answer.body})

@@ -1,0 +1,123 @@
+"""Every error of the API as RFC 9457 problem details, mapped in one place.
+
+Members: `type`, `title`, `status`, `detail`, `code` (stable, for programs), `request_id`, and where apt
+`errors` (a list of `pointer` and `detail`) or `scope`. Never a stack trace, never a private detail.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from troth.core.errors import Denied, RequestError, TooMany, Unauthenticated, Unprocessable
+
+Headers = list[tuple[bytes, bytes]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_NOT_IN_QUOTES = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+_NOT_IN_SCOPE = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One fault of a body: where (JSON pointer) and what."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem as it goes over the wire. `headers` are set by `describe` and are no member of the body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: tuple[Fault, ...] = ()
+    scope: str = ""
+
+    def to_wire(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+def describe(error: Exception, request_id: str) -> Problem:
+    """What may be told of an error. Whatever is not a RequestError is told as 500 and nothing more."""
+    if not isinstance(error, RequestError):
+        return Problem(
+            _type(RequestError.code),
+            RequestError.title,
+            RequestError.status,
+            "The request was understood but could not be carried out. Quote the request id to the operator.",
+            RequestError.code,
+            request_id,
+        )
+    return Problem(
+        _type(error.code),
+        error.title,
+        error.status,
+        error.public,
+        error.code,
+        request_id,
+        tuple(Fault(*each) for each in error.errors) if isinstance(error, Unprocessable) else (),
+        error.scope if isinstance(error, Denied) else "",
+    )
+
+
+def headers_of(error: Exception) -> Headers:
+    """Headers that belong to an error: the challenge of RFC 6750 section 3, Retry-After."""
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", _challenge(error))]
+    if isinstance(error, Denied):
+        scope = _NOT_IN_SCOPE.sub("", error.scope)
+        value = f'Bearer realm="api", error="insufficient_scope", scope="{scope}"'
+        return [(b"www-authenticate", value.encode())]
+    if isinstance(error, TooMany):
+        return [(b"retry-after", str(error.retry_after).encode())]
+    return []
+
+
+async def send_problem(
+    send: Send, error: Exception, request_id: str, *, extra: Headers | None = None, head: bool = False
+) -> None:
+    """Answer with the problem; what was not raised on purpose goes to the log under the same request id."""
+    problem = describe(error, request_id)
+    if problem.status >= 500:
+        detail = error.detail if isinstance(error, RequestError) else ""
+        _log.error("request %s failed: %s %s", request_id, type(error).__name__, detail, exc_info=error)
+    body = problem.to_wire()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id.encode()),
+        *headers_of(error),
+        *(extra or ()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+def read_request_id(sent: bytes | None) -> str:
+    """The edge's request id, or a new one: what a client makes up must not forge log lines."""
+    text = (sent or b"").decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else secrets.token_hex(16)
+
+
+def _type(code: str) -> str:
+    return f"urn:troth:problem:{code}"
+
+
+def _challenge(error: Unauthenticated) -> bytes:
+    """Without a token only the scheme is named; an error code is for a token that was refused."""
+    value = 'Bearer realm="api"'
+    if error.error:
+        description = _NOT_IN_QUOTES.sub("", error.public)
+        value += f', error="{_NOT_IN_QUOTES.sub("", error.error)}", error_description="{description}"'
+    return value.encode()
