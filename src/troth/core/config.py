@@ -1,132 +1,158 @@
 """`troth.toml`, read once into frozen Settings. `examples/residents/troth.toml` is the documented schema."""
 
+import re
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import TypeVar
 
 import msgspec
 
-Scope = str
-"""`collection:action[:own[:fields]]`; parsed by `access.scopes`."""
+from troth.core.config_checks import SESSION_CLIENT, check_document
+from troth.core.errors import ConfigError
+from troth.core.faults import Faults
+from troth.core.hostname import normalise_host
+from troth.core.settings import (
+    AppSettings,
+    BrandingSettings,
+    CertificateSettings,
+    ClientSettings,
+    CollectionSettings,
+    DatabaseSettings,
+    Document,
+    DomainSettings,
+    EdgeSettings,
+    PlatformSettings,
+    RoleSettings,
+    ScopeText,
+    Settings,
+    TenantSettings,
+    UserSettings,
+    WebSettings,
+)
+from troth.core.toml_lines import KeyPath, find_lines
+from troth.core.toml_shape import read_table
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MAX_FILE_BYTES",
+    "SESSION_CLIENT",
+    "AppSettings",
+    "BrandingSettings",
+    "CertificateSettings",
+    "ClientSettings",
+    "CollectionSettings",
+    "DatabaseSettings",
+    "DomainSettings",
+    "EdgeSettings",
+    "PlatformSettings",
+    "RoleSettings",
+    "ScopeText",
+    "Settings",
+    "TenantSettings",
+    "UserSettings",
+    "WebSettings",
+    "load_settings",
+]
+
+FORMAT_VERSION = 1
+
+MAX_FILE_BYTES = 1024 * 1024
+
+_SYNTAX_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of troth.toml: unknown keys are refused."""
+def load_settings(path: Path) -> Settings:
+    """Read and check the file at `path`; nothing is started or written.
 
-
-class PlatformSettings(_Table, frozen=True, kw_only=True):
-    """`name` is shown on the factsheet. `region` is where this machine stands: an ISO 3166 country code or a
-    provider's region name."""
-
-    name: str
-    region: str
-
-
-class EdgeSettings(_Table, frozen=True, kw_only=True):
-    """`address` is the public address. Ports left out are 443 and 80 where allowed, else 8443 and 8080."""
-
-    address: str = "127.0.0.1"
-    https_port: int | None = None
-    http_port: int | None = None
-
-
-class DatabaseSettings(_Table, frozen=True, kw_only=True):
-    """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs."""
-
-    members: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
-    binaries: Path | None = None
-
-
-class CertificateSettings(_Table, frozen=True, kw_only=True):
-    """`lifetime_minutes` of the certificates between the platform's own parts."""
-
-    lifetime_minutes: Annotated[int, msgspec.Meta(ge=1, le=60 * 24 * 30)] = 60 * 24
-
-
-class WebSettings(_Table, frozen=True, kw_only=True):
-    """`instances` of Troth's own web service."""
-
-    instances: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
-
-
-class AppSettings(_Table, frozen=True, kw_only=True):
-    """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
-
-    `public` lists path prefixes that need no sign-in.
+    Raises ConfigError with file, line, key and hint. Faults of the syntax, of the shape (keys and types) and
+    of the content come one stage at a time; within a stage all are told, the first in the order of the file
+    being raised and the rest standing in its `others`.
     """
-
-    target: str
-    folder: Path
-    instances: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
-    public: tuple[str, ...] = ()
-
-
-class RoleSettings(_Table, frozen=True, kw_only=True):
-    """A bundle of scopes that users of a tenant are given."""
-
-    scopes: tuple[Scope, ...]
-
-
-class TenantSettings(_Table, frozen=True, kw_only=True):
-    """A customer: its data is sealed under a key of its own. The tenant's slug is its key in the file."""
-
-    name: str
+    file = path.resolve()
+    text = _read_text(file)
+    table = _parse(text, file)
+    faults = Faults(file, find_lines(text))
+    _check_version(table, faults)
+    document = read_table(table, Document, faults)
+    faults.raise_any()
+    assert document is not None, "the shape is sound when no fault was noted"
+    document = _normalise(document, file.parent, faults)
+    check_document(document, faults)
+    faults.raise_any()
+    return Settings(**msgspec.structs.asdict(document), file=file)
 
 
-class BrandingSettings(_Table, frozen=True, kw_only=True):
-    """`colour` is `#rrggbb`; `logo` an SVG or PNG file."""
-
-    name: str
-    colour: str = "#1f4e79"
-    logo: Path | None = None
-
-
-class DomainSettings(_Table, frozen=True, kw_only=True):
-    """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone."""
-
-    name: str
-    tenant: str
-    app: str
-    branding: BrandingSettings
-
-
-class CollectionSettings(_Table, frozen=True, kw_only=True):
-    """A collection of documents; `schema` is a JSON Schema (2020-12) file."""
-
-    schema: Path
-    title: str = ""
+def _read_text(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{file} is larger than {MAX_FILE_BYTES // 1024} KiB.",
+                file=file,
+                hint="Is this the right file? Name it with --config FILE.",
+            )
+        return file.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror}.",
+            file=file,
+            hint="Name the file with --config FILE; examples/residents/troth.toml shows what belongs in it.",
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file} is not UTF-8.", file=file, line=line, hint="Save it as UTF-8.") from None
 
 
-class ClientSettings(_Table, frozen=True, kw_only=True):
-    """A third-party OAuth client of one tenant. A public client has no secret and must use PKCE."""
-
-    name: str
-    tenant: str
-    redirect_uris: tuple[str, ...]
-    scopes: tuple[Scope, ...]
-
-
-class UserSettings(_Table, frozen=True, kw_only=True):
-    """A demonstration user; its password is made at the first start."""
-
-    email: str
-    name: str
-    tenant: str
-    roles: tuple[str, ...]
+def _parse(text: str, file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said = str(error)
+        place = _SYNTAX_LINE.search(said)
+        raise ConfigError(
+            f"This is not TOML: {_SYNTAX_LINE.sub('', said).removesuffix(' (at end of document)')}.",
+            file=file,
+            line=int(place[1]) if place else text.count("\n") + 1,
+            hint=f"Look at column {place[2]} of that line." if place else "The file ends too early.",
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deeply.", file=file, hint="Nest it less.") from None
 
 
-class Settings(_Table, frozen=True, kw_only=True):
-    """The whole file. `file` is where it was read from; relative paths were resolved against its folder."""
+def _check_version(table: dict[str, object], faults: Faults) -> None:
+    """Before the shape: of another version every key could be another."""
+    version = table.get("version", FORMAT_VERSION)
+    if type(version) is int and version != FORMAT_VERSION:
+        said = f"This file is of version {str(version)[:20]}; this Troth knows version {FORMAT_VERSION}."
+        faults.add(("version",), said, f"Install a Troth that knows it, or write version = {FORMAT_VERSION}.")
+        faults.raise_any()
 
-    version: int
-    platform: PlatformSettings
-    edge: EdgeSettings = EdgeSettings()
-    database: DatabaseSettings = DatabaseSettings()
-    certificates: CertificateSettings = CertificateSettings()
-    web: WebSettings = WebSettings()
-    tenants: dict[str, TenantSettings]
-    domains: tuple[DomainSettings, ...]
-    apps: dict[str, AppSettings]
-    roles: dict[str, RoleSettings]
-    collections: dict[str, CollectionSettings]
-    clients: dict[str, ClientSettings] = {}
-    users: tuple[UserSettings, ...] = ()
+
+def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
+    """Paths against the file's folder, domain names in the one form that is compared."""
+    return msgspec.structs.replace(
+        document,
+        database=_resolve(document.database, "binaries", folder),
+        apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
+        collections={
+            name: _resolve(collection, "schema", folder) for name, collection in document.collections.items()
+        },
+        domains=tuple(
+            _normalise_domain(domain, ("domains", index), folder, faults)
+            for index, domain in enumerate(document.domains)
+        ),
+    )
+
+
+def _normalise_domain(domain: DomainSettings, path: KeyPath, folder: Path, faults: Faults) -> DomainSettings:
+    name = domain.name
+    try:
+        name = normalise_host(name)
+    except ValueError as error:
+        faults.add((*path, "name"), str(error), 'Write it like "portal.company.example".')
+    return msgspec.structs.replace(domain, name=name, branding=_resolve(domain.branding, "logo", folder))
+
+
+def _resolve(table: _Struct, key: str, folder: Path) -> _Struct:
+    value: Path | None = getattr(table, key)
+    return table if value is None else msgspec.structs.replace(table, **{key: (folder / value).resolve()})

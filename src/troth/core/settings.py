@@ -1,0 +1,145 @@
+"""The shape of `troth.toml`: one struct for each table. `core/config.py` reads the file into them.
+
+`examples/residents/troth.toml` describes each key; a test holds the two together.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Instances = Annotated[int, msgspec.Meta(ge=1, le=16)]
+
+ScopeText = str
+"""`collection:action[:own[:fields]]`, in the grammar of `core/scope.py`."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of troth.toml: unknown keys are refused."""
+
+
+class PlatformSettings(_Table, frozen=True, kw_only=True):
+    """`name` is shown on the factsheet. `region` is where this machine stands: an ISO 3166 country code or a
+    provider's region name."""
+
+    name: str
+    region: str
+
+
+class EdgeSettings(_Table, frozen=True, kw_only=True):
+    """`address` is the public address. Ports left out are 443 and 80 where allowed, else 8443 and 8080."""
+
+    address: str = "127.0.0.1"
+    https_port: Port | None = None
+    http_port: Port | None = None
+
+
+class DatabaseSettings(_Table, frozen=True, kw_only=True):
+    """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs."""
+
+    members: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    binaries: Path | None = None
+
+
+class CertificateSettings(_Table, frozen=True, kw_only=True):
+    """`lifetime_minutes` of the certificates between the platform's own parts."""
+
+    lifetime_minutes: Annotated[int, msgspec.Meta(ge=1, le=60 * 24 * 30)] = 60 * 24
+
+
+class WebSettings(_Table, frozen=True, kw_only=True):
+    """`instances` of Troth's own web service."""
+
+    instances: Instances = 2
+
+
+class AppSettings(_Table, frozen=True, kw_only=True):
+    """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
+
+    `public` lists path prefixes that need no sign-in.
+    """
+
+    target: str
+    folder: Path
+    instances: Instances = 2
+    public: tuple[str, ...] = ()
+
+
+class RoleSettings(_Table, frozen=True, kw_only=True):
+    """A bundle of scopes that users of a tenant are given."""
+
+    scopes: tuple[ScopeText, ...]
+
+
+class TenantSettings(_Table, frozen=True, kw_only=True):
+    """A customer: its data is sealed under a key of its own. The tenant's slug is its key in the file."""
+
+    name: str
+
+
+class BrandingSettings(_Table, frozen=True, kw_only=True):
+    """`colour` is `#rrggbb`; `logo` an SVG or PNG file."""
+
+    name: str
+    colour: str = "#1f4e79"
+    logo: Path | None = None
+
+
+class DomainSettings(_Table, frozen=True, kw_only=True):
+    """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone."""
+
+    name: str
+    tenant: str
+    app: str
+    branding: BrandingSettings
+
+
+class CollectionSettings(_Table, frozen=True, kw_only=True):
+    """A collection of documents; `schema` is a JSON Schema (2020-12) file."""
+
+    schema: Path
+    title: str = ""
+
+
+class ClientSettings(_Table, frozen=True, kw_only=True):
+    """A third-party OAuth client of one tenant. A public client has no secret and must use PKCE."""
+
+    name: str
+    tenant: str
+    redirect_uris: tuple[str, ...]
+    scopes: tuple[ScopeText, ...]
+
+
+class UserSettings(_Table, frozen=True, kw_only=True):
+    """A demonstration user; its password is made at the first start."""
+
+    email: str
+    name: str
+    tenant: str
+    roles: tuple[str, ...]
+
+
+class Document(_Table, frozen=True, kw_only=True):
+    """The whole file as it stands there."""
+
+    version: int
+    platform: PlatformSettings
+    edge: EdgeSettings = EdgeSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    web: WebSettings = WebSettings()
+    tenants: dict[str, TenantSettings]
+    domains: tuple[DomainSettings, ...]
+    apps: dict[str, AppSettings]
+    roles: dict[str, RoleSettings]
+    collections: dict[str, CollectionSettings]
+    clients: dict[str, ClientSettings] = {}
+    users: tuple[UserSettings, ...] = ()
+
+
+class Settings(Document, frozen=True, kw_only=True):
+    """The whole file, checked. `file` is where it was read from; relative paths are resolved against its
+    folder, and domain names are in lower case and ASCII (IDNA)."""
+
+    file: Path
