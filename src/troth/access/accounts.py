@@ -55,7 +55,7 @@ class Accounts:
 
     async def profile(self, tenant: UUID, person: UUID, sealed: bytes) -> Profile:
         """Open a sealed profile."""
-        opened = await self._sealer.open(tenant, PROFILE, sealed, str(person))
+        opened = await self._sealer.open(tenant, PROFILE, sealed, person.bytes)
         return msgspec.json.decode(opened, type=Profile)
 
     async def add(
@@ -68,7 +68,7 @@ class Accounts:
         if not _plausible(profile.email):
             raise Unprocessable("This is not an e-mail address.", errors=(("/email", "not an address"),))
         person = uuid7()
-        sealed = await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), str(person))
+        sealed = await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), person.bytes)
         index = await self._index(tenant, profile.email)
         return await self._database.fetchval(
             "select troth.add_person($1, $2, $3, $4, $5, $6)",
@@ -86,7 +86,7 @@ class Accounts:
         await self._database.execute("select troth.set_password($1, $2, $3)", tenant, person, hashed)
 
     async def _index(self, tenant: UUID, email: str) -> bytes:
-        return await self._sealer.index(tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass"))
+        return await self._sealer.blind_index(tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass"))
 
 
 def _plausible(email: str) -> bool:

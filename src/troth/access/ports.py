@@ -11,14 +11,14 @@ class Sealer(Protocol):
     `context` is bound as additional data: a sealed value moved to another row does not open there.
     """
 
-    async def seal(self, tenant: UUID, purpose: str, plaintext: bytes, context: str) -> bytes:
+    async def seal(self, tenant: UUID, purpose: str, plaintext: bytes, context: bytes) -> bytes:
         """The sealed value, with its own version header."""
         ...
 
-    async def open(self, tenant: UUID, purpose: str, sealed: bytes, context: str) -> bytes:
+    async def open(self, tenant: UUID, purpose: str, sealed: bytes, context: bytes) -> bytes:
         """The plaintext. Raises when the value was changed, moved, or sealed for something else."""
         ...
 
-    async def index(self, tenant: UUID, purpose: str, value: bytes) -> bytes:
+    async def blind_index(self, tenant: UUID, purpose: str, value: bytes) -> bytes:
         """HMAC-SHA-256 of `value` under a key derived from the tenant key: finds equals, shows nothing."""
         ...

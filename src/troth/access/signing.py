@@ -113,6 +113,6 @@ class SigningKeys:
         )
 
 
-def _context(domain: Domain, kid: str) -> str:
+def _context(domain: Domain, kid: str) -> bytes:
     """A sealed key copied into another domain's row does not open there."""
-    return f"{domain.name} {kid}"
+    return f"{domain.name} {kid}".encode()

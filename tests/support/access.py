@@ -1,0 +1,123 @@
+"""A tenant with people, roles, a client and a domain, over the real database and real sealing."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from support.postgres import Tenant, new_tenant
+from troth.access.accounts import Accounts, Profile
+from troth.access.clients import Clients
+from troth.access.grants import Grants
+from troth.access.id_token import IdTokens
+from troth.access.interactions import Interactions
+from troth.access.passwords import Passwords
+from troth.access.sessions import Begun, Sessions
+from troth.access.signin import SignIn
+from troth.access.signing import SigningKeys
+from troth.access.tenants import Domain, DomainDirectory
+from troth.access.tokens import AccessTokens, Authenticator
+from troth.core.db import Database
+from troth.core.secret import Secret
+from troth.data.keys import KeyRing, Sealer
+
+PASSWORD = "correct horse battery staple"
+EMAIL = "anna.weber@lindenhof.example"
+NAME = "Anna Wéber"
+
+RESIDENT = ["tickets:create", "tickets:read:own", "tickets:update:own:title,text", "announcements:read"]
+CLIENT_SCOPES = ["openid", "profile", "email", "tickets:read", "announcements:read"]
+CALLBACK = "https://ledger.example/callback"
+
+PORT = 8443
+
+
+class HeldClock:
+    """A clock that stands where a test puts it."""
+
+    def __init__(self) -> None:
+        self._now = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, **span: float) -> None:
+        self._now += timedelta(**span)
+
+
+class Access:
+    """Everything that access needs, composed as wiring does it."""
+
+    def __init__(self, database: Database, owner: Database, auditor: Database) -> None:
+        self.database = database
+        self.owner = owner
+        self.auditor = auditor
+        self.clock = HeldClock()
+        self.ring = KeyRing(database, Secret(secrets.token_bytes(32)))
+        self.sealer = Sealer(self.ring)
+        self.directory = DomainDirectory(database, self.clock, port=PORT)
+        self.passwords = Passwords(threads=2, waiting=32)
+        self.accounts = Accounts(database, self.sealer)
+        self.sessions = Sessions(database)
+        self.sign_in = SignIn(database, self.accounts, self.passwords, self.sessions)
+        self.keys = SigningKeys(database, self.sealer, self.clock)
+        self.tokens = AccessTokens(self.keys, self.clock)
+        self.authenticator = Authenticator(self.directory, self.tokens)
+        self.clients = Clients(database)
+        self.interactions = Interactions(self.keys, self.clock)
+        self.grants = Grants(
+            database, self.clients, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock
+        )
+        self.public_paths = {"app": ("/assets/",)}
+
+    async def events(self, domain: str) -> list[str]:
+        """The audit events of a domain, oldest first."""
+        rows = await self.auditor.fetch(
+            "select event from troth.audit_event where domain = $1 order by at", domain
+        )
+        return [row["event"] for row in rows]
+
+
+class House(msgspec.Struct, frozen=True):
+    """One tenant with one domain and one person in it."""
+
+    access: Access
+    tenant: Tenant
+    domain: Domain
+    person: UUID
+
+    async def begin(self) -> Begun:
+        """A session of the person, without the cost of a password."""
+        return await self.access.sessions.begin(self.domain, self.person)
+
+
+async def furnish(access: Access) -> House:
+    """A fresh tenant: role `resident`, client `ledger`, and Anna, who is a resident."""
+    tenant = await new_tenant(access.owner)
+    async with access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant.id))
+        await connection.execute(
+            "insert into troth.role (tenant_id, name, scopes) values ($1, 'resident', $2)", tenant.id, RESIDENT
+        )
+        await connection.execute(
+            "insert into troth.client (tenant_id, id, name, redirect_uris, scopes)"
+            " values ($1, 'ledger', 'Ledger accounting', $2, $3), ($1, 'other', 'Other', $2, $3)",
+            tenant.id,
+            [CALLBACK, "http://127.0.0.1/callback"],
+            CLIENT_SCOPES,
+        )
+    domain = await access.directory.find(tenant.domain)
+    person = await access.accounts.add(tenant.id, Profile(EMAIL, NAME), ("resident",), await password_hash(access))
+    return House(access, tenant, domain, person)
+
+
+_hashes: list[str] = []
+
+
+async def password_hash(access: Access) -> str:
+    """The hash of PASSWORD, made once."""
+    if not _hashes:
+        _hashes.append(await access.passwords.hash(PASSWORD))
+    return _hashes[0]
+
