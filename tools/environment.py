@@ -98,7 +98,7 @@ def debian_pip() -> Path:
 
 def pip(*words: str, program: str | None = None) -> None:
     start = [program] if program else ["-m", "pip"]
-    argv = [python(), *start, "--quiet", "--disable-pip-version-check", "--no-input", *words]
+    argv = [python(), *start, "--quiet", "--quiet", "--disable-pip-version-check", "--no-input", *words]
     subprocess.run(argv, env=environment(), check=True)
 
 
