@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from troth.core.config import MAX_FILE_BYTES, Settings, load_settings
+from troth.core.config import MAX_FILE_BYTES, Settings, find_line, load_settings
 from troth.core.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples/residents"
@@ -133,6 +133,13 @@ def test_a_domain_is_brought_into_one_form(load: Load, written: str, read: str) 
     assert load(MINIMAL.replace("residents.localhost", written)).domains[0].name == read
 
 
+def test_a_key_of_a_checked_file_can_be_found_again(load: Load, folder: Path) -> None:
+    load(MINIMAL)
+    assert find_line(folder / "troth.toml", "platform", "region") == line_of(MINIMAL, "region =")
+    assert find_line(folder / "troth.toml", "platform", "nothing") == line_of(MINIMAL, "[platform]")
+    assert find_line(folder / "nowhere.toml", "platform") is None
+
+
 # ── the file itself ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -225,7 +232,7 @@ def test_a_missing_table_is_told(load: Load) -> None:
         ('target = "portal:app"', "target = []", "apps.portal.target", "text in quotes, but it is a list"),
         ('folder = "."', "folder = 1", "apps.portal.folder", "a path in quotes, but it is 1"),
         ('folder = "."', 'folder = "."\ninstances = 0', "apps.portal.instances", "from 1 to 16, but it is 0"),
-        ('folder = "."', 'folder = "."\ninstances = 2.0', "apps.portal.instances", "from 1 to 16, but it is 2.0"),
+        ('folder = "."', 'folder = "."\ninstances = 2.0', "apps.portal.instances", "but it is 2.0"),
         ('roles = ["resident"]', 'roles = "resident"', "users[0].roles", "a list, but it is text"),
         ('roles = ["resident"]', 'roles = ["resident", 7]', "users[0].roles[1]", "text in quotes, but it is"),
         ('branding.logo = "logo.svg"', "branding.logo = 1979-05-27", "domains[0].branding.logo", "a date"),

@@ -29,7 +29,7 @@ from troth.core.settings import (
     UserSettings,
     WebSettings,
 )
-from troth.core.toml_lines import KeyPath, find_lines
+from troth.core.toml_lines import KeyPath, find_lines, nearest_line
 from troth.core.toml_shape import read_table
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "TenantSettings",
     "UserSettings",
     "WebSettings",
+    "find_line",
     "load_settings",
 ]
 
@@ -81,6 +82,17 @@ def load_settings(path: Path) -> Settings:
     check_document(document, faults)
     faults.raise_any()
     return Settings(**msgspec.structs.asdict(document), file=file)
+
+
+def find_line(file: Path, *path: str | int) -> int | None:
+    """The line of a key, for a fault that only another room can see; None when the file has gone.
+
+    `find_line(settings.file, "platform", "region")`.
+    """
+    try:
+        return nearest_line(find_lines(_read_text(file)), path)
+    except ConfigError:
+        return None
 
 
 def _read_text(file: Path) -> str:
