@@ -148,6 +148,7 @@ class Database:
             except _LOST as error:
                 if not _is_lost(error, connection):
                     raise
+                _cut(connection)
                 self._drop(pool)
                 if not idempotent:
                     raise _unknown(error) from error
@@ -280,7 +281,7 @@ class Database:
 
 async def _bounded(connection: Connection, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
     """Do the work; at the deadline the connection is cut, which raises here and cancels nothing there."""
-    timer = asyncio.get_running_loop().call_at(deadline, connection.terminate)
+    timer = asyncio.get_running_loop().call_at(deadline, _cut, connection)
     try:
         return await work(connection)
     finally:
@@ -306,6 +307,11 @@ async def _keep(connection: object) -> None:
     Nothing lives on it beyond a transaction: the context of row-level security is transaction-local, and an
     open transaction is rolled back by asyncpg before this is called.
     """
+
+
+def _cut(connection: Connection) -> None:
+    with contextlib.suppress(asyncpg.InterfaceError):  # broken already, and back in its pool
+        connection.terminate()
 
 
 def _is_gone(connection: Connection) -> bool:
