@@ -17,8 +17,10 @@ MIRROR = re.compile(
     re.IGNORECASE,
 )
 MACHINE = re.compile(
-    r"(?<![\w.$~}/-])/(?:home|Users|root|work|mnt|media)/[\w.-]+/?|file:///(?:home|Users|root|work|opt|mnt|srv|tmp)/"
+    r"(?<![\w.$~}/-])/(?:home|Users|root|work|mnt|media)/[\w.-]+/?"
+    r"|file:///(?:home|Users|root|work|opt|mnt|srv|tmp)/"
 )
+SECRET = re.compile(r"-----BEGIN (?:EC |RSA |ENCRYPTED )?PRIVATE KEY-----\s*\n[A-Za-z0-9+/=\s]{60,}")
 
 FAULTS = {
     "names a package mirror or registry": MIRROR,
