@@ -69,6 +69,10 @@ class Certificates:
         self._held[holder] = (leaf, files)
         return files
 
+    def files(self, holder: Holder) -> LeafFiles:
+        """Where the holder's certificate lies. Raises KeyError when none was issued."""
+        return self._held[holder][1]
+
     def forget(self, holder: Holder) -> None:
         """Renew this holder's certificate no more and remove its files."""
         _, files = self._held.pop(holder)

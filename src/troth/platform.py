@@ -1,0 +1,9 @@
+"""The keeper's process: `python -m troth.platform LAUNCH`, started by `troth up`."""
+
+import sys
+
+from troth.hosting.keeper import run_keeper
+from troth.wiring.platform import build
+
+if __name__ == "__main__":
+    sys.exit(run_keeper(sys.argv[1:], build))

@@ -1,0 +1,245 @@
+"""The replica set as a part of the platform: brought up, prepared, looked after, and reported on."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from troth.core.errors import ConfigError, TrothError
+from troth.core.leader import DatabaseTarget
+from troth.core.migrations import migrate
+from troth.core.process import Endpoint
+from troth.core.state import State
+from troth.data.consensus import (
+    Consensus,
+    consensus_is_ready,
+    consensus_process,
+    find_etcd,
+    release_leadership,
+)
+from troth.data.patroni import Command, MemberStatus, describe
+from troth.data.postgres import Binaries, find_binaries
+from troth.data.replicas import (
+    SCOPE,
+    Member,
+    ReplicaSet,
+    clear_stale_pid,
+    member_process,
+    write_configuration,
+)
+from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER, bootstrap
+from troth.hosting.crashes import Exit
+from troth.hosting.plan import Step, Tell
+from troth.hosting.ports import free_ports
+from troth.hosting.supervisor import Supervised, Supervisor
+from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.waiting import until
+
+START_SECONDS = 120.0
+"""For the members to take writes; the first start copies the database to every member."""
+
+_log = logging.getLogger(__name__)
+
+
+def find_programs(binaries: Path | None, tools: Path) -> tuple[Binaries, Path]:
+    """PostgreSQL's folder and etcd's program. Raises ConfigError naming what is missing."""
+    return find_binaries(binaries), find_etcd(tools)
+
+
+def check_size(state: State, wanted: int) -> None:
+    """Raises ConfigError when the state folder holds more members than are asked for: leaving one out could
+    leave out the only one that has the last write."""
+    present = sorted(folder.parent.name for folder in state.members.glob("*/data"))
+    if len(present) > wanted:
+        raise ConfigError(
+            f"The state folder holds {len(present)} database members and {wanted} are asked for.",
+            key="database.members",
+            hint=f"Start it with {len(present)} members, or name another folder with --state FOLDER.",
+        )
+
+
+class DatabasePart:
+    """etcd, Patroni and PostgreSQL, and the certificates between them."""
+
+    def __init__(
+        self,
+        state: State,
+        certificates: Certificates,
+        supervisor: Supervisor,
+        *,
+        members: int,
+        programs: tuple[Binaries, Path],
+    ) -> None:
+        self._state = state
+        self._certificates = certificates
+        self._supervisor = supervisor
+        self._processes: list[Supervised] = []
+        self._releases: set[asyncio.Task[None]] = set()
+        binaries, etcd = programs
+        ports = iter(free_ports(2 + 2 * members))
+        self.consensus = self._describe_consensus(etcd, ports)
+        self.replicas = self._describe_members(binaries, members, ports)
+        self.command = Command(self.replicas)
+
+    def target(self, role: str) -> DatabaseTarget:
+        """How to reach the leader as one of the database's roles."""
+        files = self._certificates.files(_client(role))
+        hosts = tuple(member.postgres for member in self.replicas.members)
+        return DatabaseTarget(hosts, role, self.replicas.server_authority, files.certificate, files.key)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Consensus, members, schema; the last one stands when the database can be used."""
+        return (
+            Step(
+                name="consensus",
+                title="Consensus store",
+                start=self._start_consensus,
+                stop=self._stop_consensus,
+            ),
+            Step(
+                name="members",
+                title="Database members",
+                start=self._start_members,
+                after=("consensus",),
+                stop=self._stop_members,
+            ),
+            Step(name="schema", title="Schema", start=self._prepare_schema, after=("members",)),
+        )
+
+    async def report(self) -> tuple[MemberStatus, ...]:
+        """The members as the set sees them."""
+        return await self.command.status()
+
+    async def troubles(self) -> tuple[str, ...]:
+        """A sentence for each member that does not do its part."""
+        try:
+            members = await self.command.status()
+        except TrothError as error:
+            return (error.public,)
+        missing = {one.name for one in self.replicas.members} - {one.name for one in members}
+        idle = tuple(f"{one.name} is {one.state}" for one in members if not one.is_running)
+        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle)
+
+    async def renew_certificates(self) -> str:
+        """Renew what is due and have every member read it; etcd reads its files at each handshake."""
+        due = self._certificates.due(lambda one: one.trust in ("database", "database_clients", "consensus"))
+        for holder in due:
+            self._certificates.issue(holder)
+        if due:
+            for member in self.replicas.members:
+                await self.command.reload(member)
+        return f"renewed {len(due)} certificates of the database" if due else ""
+
+    def ports(self) -> tuple[tuple[str, Endpoint], ...]:
+        """Every private port that speaks HTTPS here, with a name; PostgreSQL's own are `replicas.members`."""
+        rest = tuple((f"{one.name} Patroni", one.rest) for one in self.replicas.members)
+        return (("etcd clients", self.consensus.client), ("etcd peers", self.consensus.peer), *rest)
+
+    def _describe_consensus(self, program: Path, ports: Iterator[int]) -> Consensus:
+        server = Holder(trust="consensus", name="etcd", usage="both", dns=("localhost",))
+        return Consensus(
+            program=program,
+            client=Endpoint("127.0.0.1", next(ports)),
+            peer=Endpoint("127.0.0.1", next(ports)),
+            authority=self._certificates.ca("consensus"),
+            server=self._certificates.issue(server),
+            data=self._state.consensus,
+            log=self._state.logs / "consensus.log",
+        )
+
+    def _describe_members(self, binaries: Binaries, count: int, ports: Iterator[int]) -> ReplicaSet:
+        for role in (SUPERUSER, REPLICATOR, OWNER, APP, AUDITOR):
+            self._certificates.issue(_client(role))
+        return ReplicaSet(
+            members=tuple(self._describe_member(f"member-{n}", ports) for n in range(1, count + 1)),
+            binaries=binaries,
+            server_authority=self._certificates.ca("database"),
+            client_authority=self._certificates.ca("database_clients"),
+            consensus_authority=self._certificates.ca("consensus"),
+            superuser=self._certificates.files(_client(SUPERUSER)),
+            replicator=self._certificates.files(_client(REPLICATOR)),
+            consensus_client=self._certificates.issue(
+                Holder(trust="consensus", name="patroni", usage="client")
+            ),
+            consensus=self.consensus.client,
+            run=self._state.run,
+            logs=self._state.logs,
+        )
+
+    def _describe_member(self, name: str, ports: Iterator[int]) -> Member:
+        server = Holder(trust="database", name=name, usage="server", dns=("localhost",))
+        return Member(
+            name=name,
+            postgres=Endpoint("127.0.0.1", next(ports)),
+            rest=Endpoint("127.0.0.1", next(ports)),
+            folder=self._state.members / name,
+            server=self._certificates.issue(server),
+        )
+
+    async def _start_consensus(self, tell: Tell) -> str:
+        clear_stale_pid(self._state.members)
+        self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
+        client = self.replicas.consensus_client
+        await until(
+            lambda: consensus_is_ready(self.consensus, client),
+            what="The consensus store",
+            log=self.consensus.log,
+        )
+        return f"etcd on {self.consensus.client}, mutual TLS"
+
+    async def _start_members(self, tell: Tell) -> str:
+        write_configuration(self.replicas)
+        for member in self.replicas.members:
+            self._processes.append(
+                self._supervisor.start(member_process(self.replicas, member), on_exit=self._note_exit)
+            )
+        tell("waiting for a leader")
+        await self.command.wait_until_ready(seconds=START_SECONDS)
+        await self.command.apply_settings()
+        return describe(await self.command.status())
+
+    async def _prepare_schema(self, tell: Tell) -> str:
+        await bootstrap(self.target(SUPERUSER))
+        tell("migrating")
+        applied = await migrate(self.target(OWNER))
+        return f"{len(applied)} migrations applied" if applied else "up to date"
+
+    def _note_exit(self, end: Exit) -> None:
+        """A member whose Patroni and PostgreSQL are both gone gives up its lead at once: the others need not
+        wait for its lease of 20 seconds."""
+        if end.asked:
+            return
+        task = asyncio.create_task(self._release(end.name), name=f"release {end.name}")
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release(self, member: str) -> None:
+        try:
+            client = self.replicas.consensus_client
+            if await release_leadership(self.consensus, client, scope=SCOPE, member=member):
+                _log.warning("%s led and is gone; its lead was given up on its behalf", member)
+        except TrothError as error:
+            _log.error("the lead of %s could not be given up: %s", member, error.public)
+
+    async def _stop_members(self) -> None:
+        """The standbys first: were the leader first, one of them would take over just to stop as well."""
+        leader = await self._leader()
+        await self.command.close()
+        members = [one for one in self._processes if one.spec.name != self.consensus.name]
+        await asyncio.gather(*(one.stop() for one in members if one.spec.name != leader))
+        await asyncio.gather(*(one.stop() for one in members if one.spec.name == leader))
+
+    async def _leader(self) -> str | None:
+        """None when no member can tell: then there is no order to keep."""
+        try:
+            members = await self.command.status()
+        except TrothError:
+            return None
+        return next((one.name for one in members if one.role == "leader"), None)
+
+    async def _stop_consensus(self) -> None:
+        await asyncio.gather(*(one.stop() for one in self._processes))
+
+
+def _client(role: str) -> Holder:
+    return Holder(trust="database_clients", name=role, usage="client")

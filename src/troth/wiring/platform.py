@@ -1,0 +1,187 @@
+"""The whole platform as a plan for the keeper."""
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from troth.access.accounts import Accounts
+from troth.access.passwords import Passwords
+from troth.core.clock import SystemClock
+from troth.core.config import Settings, load_settings
+from troth.core.db import Database
+from troth.core.secret import write_public
+from troth.core.state import State
+from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
+from troth.data.residency import check_region
+from troth.data.roles import APP, OWNER
+from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
+from troth.hosting.ports import public_ports
+from troth.hosting.supervisor import Supervisor
+from troth.wiring.certificates import Certificates, Held
+from troth.wiring.database import DatabasePart, check_size, find_programs
+from troth.wiring.declaration import (
+    PROBE_TENANT,
+    Declared,
+    declare,
+    declare_users,
+    read_signins,
+    signin_key,
+    with_probes,
+)
+from troth.wiring.probing import Probing
+from troth.wiring.services import ServicesPart, WebConfiguration
+
+CHECK_SECONDS = 1.0
+"""Between two readiness checks of every instance."""
+
+
+async def build(launch: Launch, supervisor: Supervisor) -> Plan:
+    """Everything that `troth up` brings up. Raises ConfigError before anything has started."""
+    settings = effective_settings(launch)
+    return Platform(settings, State(launch.state), supervisor).plan()
+
+
+def effective_settings(launch: Launch) -> Settings:
+    """troth.toml with what the command line overrides. Raises ConfigError."""
+    settings = load_settings(launch.config)
+    edge, database = settings.edge, settings.database
+    if launch.https_port is not None:
+        edge = msgspec.structs.replace(edge, https_port=launch.https_port)
+    if launch.http_port is not None:
+        edge = msgspec.structs.replace(edge, http_port=launch.http_port)
+    if launch.members is not None:
+        database = msgspec.structs.replace(database, members=launch.members)
+    return msgspec.structs.replace(settings, edge=edge, database=database)
+
+
+def check(settings: Settings, state: State | None = None) -> None:
+    """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
+    check_region(settings.platform.region)
+    find_programs(settings.database.binaries, tools_folder())
+    if state is not None:
+        check_size(state, settings.database.members)
+
+
+def tools_folder() -> Path:
+    """Where programs lie that only Debian carries: `.tools/bin` beside the checkout, or TROTH_TOOLS."""
+    named = os.environ.get("TROTH_TOOLS")
+    return Path(named) if named else Path(__file__).parents[3] / ".tools" / "bin"
+
+
+class Platform:
+    """The parts, and how they depend on one another."""
+
+    def __init__(self, settings: Settings, state: State, supervisor: Supervisor) -> None:
+        check(settings, state)
+        self._declared = settings
+        self._settings = settings = with_probes(settings)
+        self._state = state
+        ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
+        make_root_key(state.root_key)
+        clock = SystemClock()
+        self._certificates = Certificates(
+            state, timedelta(minutes=settings.certificates.lifetime_minutes), clock
+        )
+        write_public(state.public_ca, self._certificates.ca("public").read_bytes())
+        self._database = DatabasePart(
+            state,
+            self._certificates,
+            supervisor,
+            members=settings.database.members,
+            programs=find_programs(settings.database.binaries, tools_folder()),
+        )
+        self._services = ServicesPart(
+            settings, state, self._certificates, supervisor, ports=ports, web=self._web
+        )
+        self._probing = Probing(settings, state, self._certificates, self._database, self._services)
+
+    def plan(self) -> Plan:
+        """For the keeper."""
+        declaration = Step(
+            name="declaration", title="Tenants and users", start=self._declare, after=("schema",)
+        )
+        return Plan(
+            platform=self._settings.platform.name,
+            steps=(*self._database.steps(), declaration, *self._services.steps(after="declaration")),
+            summary=self._summarize,
+            duties=(
+                Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
+                Duty(name="certificates", every=self._renewal_seconds(), work=self._renew, limit=120.0),
+            ),
+            status={
+                "members": self._database.report,
+                "instances": self._services.report_instances,
+                "edge": self._services.report_edge,
+                "certificates": self._report_certificates,
+            },
+            troubles=self._find_troubles,
+            actions={"factsheet": self._probing.factsheet},
+        )
+
+    def _renewal_seconds(self) -> float:
+        """Renewal is due at two thirds of a life; look often enough not to miss the last third."""
+        return min(60.0, self._settings.certificates.lifetime_minutes * 60 / 12)
+
+    def _web(self) -> WebConfiguration:
+        return WebConfiguration(
+            platform=self._settings.platform.name,
+            database=self._database.target(APP),
+            root_key=self._state.root_key,
+            https_port=self._services.face.https_port,
+            collections=dict(self._settings.collections),
+            public={name: app.public for name, app in self._settings.apps.items()},
+        )
+
+    async def _declare(self, tell: Tell) -> str:
+        owner = await Database.open(self._database.target(OWNER), max_size=2)
+        app = await Database.open(self._database.target(APP), max_size=4)
+        passwords = Passwords()
+        try:
+            tenants = await declare(self._settings, owner)
+            ring = KeyRing(app, read_root_key(self._state.root_key))
+            tools = Declared(owner, Accounts(app, Sealer(ring)), passwords)
+            await declare_users(self._settings, self._state, tenants, tools)
+        finally:
+            passwords.close()
+            await asyncio.gather(owner.close(), app.close())
+        declared = self._declared
+        return (
+            f"{len(declared.tenants)} tenants, {len(declared.domains)} domains, {len(declared.users)} users"
+        )
+
+    async def _renew(self) -> str:
+        words = [await self._database.renew_certificates(), await self._services.renew_certificates()]
+        return "; ".join(filter(None, words))
+
+    async def _report_certificates(self) -> tuple[Held, ...]:
+        return self._certificates.report()
+
+    async def _find_troubles(self) -> tuple[str, ...]:
+        members, services = await asyncio.gather(self._database.troubles(), self._services.troubles())
+        return (*members, *services)
+
+    async def _summarize(self) -> Summary:
+        face = self._services.face
+        addresses = tuple(
+            Address(domain.branding.name, face.origin(domain.name)) for domain in self._declared.domains
+        )
+        warning = self._database.replicas.binaries.warning
+        return Summary(
+            platform=self._settings.platform.name,
+            addresses=addresses,
+            signins=self._signins(),
+            ca=self._state.public_ca,
+            notes=(warning,) if warning else (),
+        )
+
+    def _signins(self) -> tuple[SignIn, ...]:
+        known = read_signins(self._state)
+        urls = {one.tenant: self._services.face.origin(one.name) for one in self._declared.domains}
+        return tuple(
+            SignIn(urls[user.tenant], user.name, user.email, known[signin_key(user)])
+            for user in self._declared.users
+            if user.tenant != PROBE_TENANT and user.tenant in urls
+        )

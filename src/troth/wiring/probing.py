@@ -1,0 +1,253 @@
+"""The probes of every room, given the running platform to look at."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import msgspec
+
+from troth.access import promises as access
+from troth.access.forgery import claims_of
+from troth.access.signing import SigningKeys
+from troth.access.tenants import DomainDirectory
+from troth.access.tokens import ACCESS_TOKEN
+from troth.access.visit import Account, Visit, fetch_token, sign_in, sign_out
+from troth.assurance.evidence import gather_evidence
+from troth.assurance.factsheet import draw_up
+from troth.core.clock import SystemClock
+from troth.core.config import Settings
+from troth.core.db import Database
+from troth.core.errors import PlatformError
+from troth.core.leader import client_context
+from troth.core.process import Endpoint
+from troth.core.promise import Probe
+from troth.core.reach import Visitor
+from troth.core.secret import Secret
+from troth.core.state import State
+from troth.data import promises as data
+from troth.data.intrusion import Port, Stranger
+from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.roles import APP, AUDITOR
+from troth.data.sealing import read_header
+from troth.hosting import network
+from troth.hosting import promises as hosting
+from troth.hosting.edge_state import WEB
+from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.database import DatabasePart
+from troth.wiring.declaration import (
+    CANARIES,
+    PROBE_DOMAIN,
+    PROBE_MEMBER,
+    PROBE_OUTSIDER,
+    PROBE_TENANT,
+    read_signins,
+)
+from troth.wiring.services import KEEPER, ServicesPart
+
+_STRANGER = Holder(trust="strangers", name="stranger", usage="client")
+_SERVING = ("ready", "suspect", "failed")
+
+
+class Probing:
+    """Runs the probes from inside the keeper, one round at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        certificates: Certificates,
+        database: DatabasePart,
+        services: ServicesPart,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._certificates = certificates
+        self._database = database
+        self._services = services
+        self._clock = SystemClock()
+        self._one_round = asyncio.Lock()
+
+    async def factsheet(self) -> dict[str, object]:
+        """Run every probe now and put the factsheet together."""
+        async with self._one_round, self._databases() as (app, auditor):
+            evidence = await gather_evidence(self._probes(app, auditor), self._clock)
+        sheet = draw_up(self._settings.platform.name, evidence, self._clock.now())
+        return msgspec.to_builtins(sheet)
+
+    @asynccontextmanager
+    async def _databases(self) -> AsyncIterator[tuple[Database, Database]]:
+        async with AsyncExitStack() as stack:
+            opened: list[Database] = []
+            for role in (APP, AUDITOR):
+                database = await Database.open(self._database.target(role), max_size=2)
+                stack.push_async_callback(database.close)
+                opened.append(database)
+            yield opened[0], opened[1]
+
+    def _probes(self, app: Database, auditor: Database) -> tuple[Probe, ...]:
+        return (
+            *hosting.probes(self._hosting_view()),
+            *data.probes(self._data_view(auditor)),
+            *access.probes(self._access_view(app, auditor)),
+        )
+
+    def _hosting_view(self) -> hosting.HostingView:
+        async def listeners() -> tuple[hosting.Listener, ...]:
+            return await asyncio.to_thread(network.listeners, self._state.root)
+
+        async def instances() -> tuple[hosting.ServiceInstance, ...]:
+            return tuple(
+                hosting.ServiceInstance(view.service, view.name, self._asking(view.endpoint))
+                for view in self._services.instances()
+                if view.phase in _SERVING
+            )
+
+        return hosting.HostingView(self._services.face, listeners, instances)
+
+    def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
+        host, _, port = endpoint.rpartition(":")
+        return lambda: self._services.ready.is_ready(Endpoint(host, int(port)))
+
+    def _data_view(self, auditor: Database) -> data.DataView:
+        canary = _Canary(self, auditor)
+        stranger = self._certificates.issue(_STRANGER)
+
+        async def password_hashes() -> Sequence[str]:
+            rows = await auditor.fetch("select password_hash from person where password_hash is not null")
+            return [row["password_hash"] for row in rows]
+
+        async def members() -> tuple[data.Seen, ...]:
+            return tuple(data.Seen(one.name, one.role, one.state) for one in await self._database.report())
+
+        return data.DataView(
+            state_root=self._state.root,
+            plant=canary.plant,
+            uproot=canary.uproot,
+            password_hashes=password_hashes,
+            members=members,
+            ports=self._private_ports,
+            stranger=Stranger(stranger.certificate, stranger.key),
+        )
+
+    async def _private_ports(self) -> tuple[Port, ...]:
+        secure = (*self._database.ports(), *self._services.ports())
+        databases = self._database.replicas.members
+        return (
+            *(Port(name, endpoint, "https") for name, endpoint in secure),
+            *(Port(f"{one.name} PostgreSQL", one.postgres, "postgres") for one in databases),
+        )
+
+    def _access_view(self, app: Database, auditor: Database) -> access.AccessView:
+        port = self._services.face.https_port
+        directory = DomainDirectory(app, self._clock, port=port)
+        ring = KeyRing(app, read_root_key(self._state.root_key))
+        keys = SigningKeys(app, Sealer(ring), self._clock)
+
+        async def mint(good: str, instead: Mapping[str, object]) -> str:
+            domain = await directory.find(PROBE_DOMAIN)
+            claims = {**claims_of(good), **instead}
+            return (await keys.ring(domain)).signer.sign(claims, ACCESS_TOKEN)
+
+        async def instances() -> tuple[access.Ask, ...]:
+            views = [one for one in self._services.instances() if one.service == WEB]
+            return tuple(self._asking_directly(one.endpoint) for one in views if one.phase in _SERVING)
+
+        async def rows_without_grants(collection: str) -> int:
+            return await count_rows_without_grants(app, auditor, collection)
+
+        return access.AccessView(
+            face=self._services.face,
+            member=self.account(PROBE_MEMBER),
+            outsider=self.account(PROBE_OUTSIDER),
+            collections=(CANARIES, *self._settings.collections),
+            mint=mint,
+            instances=instances,
+            rows_without_grants=rows_without_grants,
+        )
+
+    def account(self, email: str) -> Account:
+        """One of the users that were declared for probing."""
+        password = read_signins(self._state)[f"{PROBE_TENANT}/{email}"]
+        return Account(PROBE_DOMAIN, email, Secret(password.encode()))
+
+    def visitor(self) -> Visitor:
+        """A client of the public side."""
+        return Visitor(self._services.face)
+
+    async def enter(self, visitor: Visitor) -> Visit:
+        """Sign in as the probes' member."""
+        return await sign_in(visitor, self._services.face, self.account(PROBE_MEMBER))
+
+    async def leave(self, visitor: Visitor, visit: Visit) -> None:
+        """Sign out again."""
+        await sign_out(visitor, self._services.face, visit)
+
+    def _asking_directly(self, endpoint: str) -> access.Ask:
+        """Ask one instance past the edge, as the edge does: over mutual TLS, as one of its callers."""
+        files = self._certificates.files(KEEPER)
+        context = client_context(self._certificates.ca("instances"), files.certificate, files.key)
+        authority = self._services.face.origin(PROBE_DOMAIN).removeprefix("https://")
+
+        async def ask(domain: str, token: str) -> int:
+            async with httpx.AsyncClient(verify=context, timeout=5.0, trust_env=False) as client:
+                answer = await client.get(
+                    f"https://{endpoint}/api/v1/{CANARIES}?limit=1",
+                    headers={"Host": authority, "Authorization": f"Bearer {token}"},
+                )
+            return answer.status_code
+
+        return ask
+
+
+async def count_rows_without_grants(app: Database, auditor: Database, collection: str) -> int:
+    """How many rows of a collection the database shows to a context that names a tenant and no grant."""
+    shown = 0
+    for row in await auditor.fetch("select id from tenant"):
+        async with app.transaction() as connection:
+            await connection.execute("select set_config('troth.tenant', $1, true)", str(row["id"]))
+            shown += await connection.fetchval(
+                "select count(*) from document where collection = $1", collection
+            )
+    return shown
+
+
+class _Canary:
+    """One canary: written through the public API like any document, and taken away the same way."""
+
+    def __init__(self, probing: Probing, auditor: Database) -> None:
+        self._probing = probing
+        self._auditor = auditor
+        self._identifier = ""
+
+    async def plant(self, marker: str) -> str:
+        """Write and read back; returns the algorithm in the stored header. Raises PlatformError."""
+        async with self._probing.visitor() as visitor:
+            visit = await self._probing.enter(visitor)
+            bearer = {"Authorization": f"Bearer {await fetch_token(visitor, visit)}"}
+            created = await visitor.request(
+                "POST", visit.domain, f"/api/v1/{CANARIES}", headers=bearer, json={"text": marker}
+            )
+            if created.status_code != 201:
+                raise PlatformError(f"The canary was not stored: status {created.status_code}.")
+            self._identifier = created.json()["_meta"]["id"]
+            read = await visitor.request("GET", visit.domain, self._path, headers=bearer)
+            await self._probing.leave(visitor, visit)
+        if read.json().get("text") != marker:
+            raise PlatformError("The canary did not come back as it was written.")
+        seal: bytes = await self._auditor.fetchval(
+            "select seal from document where collection = $1 and id = $2::uuid", CANARIES, self._identifier
+        )
+        return read_header(seal).cipher
+
+    async def uproot(self) -> None:
+        """Delete it."""
+        async with self._probing.visitor() as visitor:
+            visit = await self._probing.enter(visitor)
+            bearer = {"Authorization": f"Bearer {await fetch_token(visitor, visit)}"}
+            await visitor.request("DELETE", visit.domain, self._path, headers=bearer)
+            await self._probing.leave(visitor, visit)
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/{CANARIES}/{self._identifier}"
