@@ -1,0 +1,95 @@
+"""The web service: every route of a client domain that is not the customer's application."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+
+from troth.core.errors import NotFound
+from troth.web import api, forward, login, oauth, pages, session
+from troth.web.answers import json_response
+from troth.web.pages import Pages
+from troth.web.problem import Send, read_request_id, send_problem
+from troth.wiring.services import WebConfiguration
+from troth.wiring.web import WebServices, open_services, read_web_configuration
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class RouteServices(WebServices, frozen=True, kw_only=True):
+    """The services and the pages that show them."""
+
+    pages: Pages
+
+
+def create() -> "Application":
+    """The ASGI application of an instance, for `hosting.runner`."""
+    return Application(read_web_configuration())
+
+
+class Application:
+    """Opens its services at startup and answers any fault that nobody answered with a bare problem."""
+
+    def __init__(self, configuration: WebConfiguration) -> None:
+        self._configuration = configuration
+        self._router = Router(lifespan=self._live, default=_nothing)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._router(scope, receive, send)
+            return
+        began = False
+
+        async def note(message: MutableMapping[str, Any]) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._router(scope, receive, note)
+        except Exception as error:
+            if began:
+                raise  # half an answer is out; the server cuts the connection
+            await send_problem(send, error, _request_id(scope))
+
+    @asynccontextmanager
+    async def _live(self, app: object) -> AsyncIterator[None]:
+        async with open_services(self._configuration) as services:
+            self._router.routes[:] = routes(with_pages(services))
+            yield
+
+
+def with_pages(services: WebServices) -> RouteServices:
+    """Add what renders pages."""
+    return RouteServices(**msgspec.structs.asdict(services), pages=Pages())
+
+
+def routes(services: RouteServices) -> list[BaseRoute]:
+    """Every route; the API's first, for they are asked most."""
+    return [
+        *api.routes(services.documents, services.authenticator, services.openapi),
+        *forward.routes(services),
+        *session.routes(services),
+        *login.routes(services),
+        *oauth.routes(services),
+        *pages.routes(services),
+        Route("/health", _health, methods=["GET"]),
+    ]
+
+
+async def _health(request: Request) -> Response:
+    """That this domain is served; whether an instance is ready is asked of `hosting.runner`."""
+    return json_response({"status": "ok"})
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await send_problem(send, NotFound("There is no such address."), _request_id(scope))
+
+
+def _request_id(scope: Scope) -> str:
+    return read_request_id(dict(scope["headers"]).get(b"x-request-id"))

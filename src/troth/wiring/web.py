@@ -1,0 +1,120 @@
+"""What an instance of the web service is made of."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from troth import VERSION
+from troth.access.accounts import Accounts
+from troth.access.clients import Clients
+from troth.access.grants import Grants
+from troth.access.id_token import IdTokens
+from troth.access.interactions import Interactions
+from troth.access.passwords import Passwords
+from troth.access.sessions import Sessions
+from troth.access.signin import SignIn
+from troth.access.signing import SigningKeys
+from troth.access.tenants import DomainDirectory
+from troth.access.tokens import AccessTokens, Authenticator
+from troth.core.clock import Clock, SystemClock
+from troth.core.db import Database
+from troth.core.errors import PlatformError
+from troth.data.collections import Collections, compile_collection, load_collections
+from troth.data.documents import Documents
+from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.openapi import write_api
+from troth.wiring.declaration import CANARIES
+from troth.wiring.services import WebConfiguration
+
+POOL = 8
+"""Connections of one instance. PostgreSQL takes 60 on each member."""
+
+_CANARY_SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "maxLength": 200}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+
+class WebServices(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the routes of `web` ask for, by the names that they ask for it."""
+
+    database: Database
+    clock: Clock
+    directory: DomainDirectory
+    sessions: Sessions
+    accounts: Accounts
+    sign_in: SignIn
+    clients: Clients
+    interactions: Interactions
+    grants: Grants
+    keys: SigningKeys
+    tokens: AccessTokens
+    authenticator: Authenticator
+    documents: Documents
+    openapi: bytes
+    collection_titles: Mapping[str, str]
+    public_paths: Mapping[str, tuple[str, ...]]
+
+
+def read_web_configuration() -> WebConfiguration:
+    """The configuration named by TROTH_WEB. Raises PlatformError when there is none."""
+    named = os.environ.get("TROTH_WEB")
+    if not named:
+        raise PlatformError("TROTH_WEB names no file: the keeper starts this process, see `troth up`.")
+    return msgspec.json.decode(Path(named).read_bytes(), type=WebConfiguration)
+
+
+@asynccontextmanager
+async def open_services(configuration: WebConfiguration) -> AsyncIterator[WebServices]:
+    """The services of one instance, closed at the end of the block."""
+    database = await Database.open(configuration.database, max_size=POOL)
+    passwords = Passwords()
+    try:
+        yield compose(configuration, database, passwords, SystemClock())
+    finally:
+        passwords.close()
+        await asyncio.shield(database.close())
+
+
+def compose(
+    configuration: WebConfiguration, database: Database, passwords: Passwords, clock: Clock
+) -> WebServices:
+    """Put the services together. Raises PlatformError when the root key cannot be read."""
+    declared = load_collections(configuration.collections)
+    ring = KeyRing(database, read_root_key(configuration.root_key))
+    sealer = Sealer(ring)
+    directory = DomainDirectory(database, clock, port=configuration.https_port)
+    sessions = Sessions(database)
+    accounts = Accounts(database, sealer)
+    clients = Clients(database)
+    keys = SigningKeys(database, sealer, clock)
+    tokens = AccessTokens(keys, clock)
+    return WebServices(
+        database=database,
+        clock=clock,
+        directory=directory,
+        sessions=sessions,
+        accounts=accounts,
+        sign_in=SignIn(database, accounts, passwords, sessions),
+        clients=clients,
+        interactions=Interactions(keys, clock),
+        grants=Grants(database, clients, sessions, tokens, IdTokens(keys, clock), clock),
+        keys=keys,
+        tokens=tokens,
+        authenticator=Authenticator(directory, tokens),
+        documents=Documents(database, ring, with_canaries(declared)),
+        openapi=write_api(declared, title=configuration.platform, version=VERSION),
+        collection_titles={one.name: one.title for one in declared.values()},
+        public_paths=configuration.public,
+    )
+
+
+def with_canaries(declared: Collections) -> Collections:
+    """The declared collections and the probes' own."""
+    return {**declared, CANARIES: compile_collection(CANARIES, "Canaries", _CANARY_SCHEMA)}
