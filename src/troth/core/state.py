@@ -1,14 +1,26 @@
 """The state folder: where everything the platform writes lies, owner only (0700)."""
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
 
 from troth.core.errors import ConfigError, PlatformError
+from troth.core.secret import write_public
 
 LAYOUT_VERSION = 1
 """Raised by one when an older Troth could no longer read the folder."""
+
+_MEBIBYTE = 1024 * 1024
+
+FIRST_START_BYTES = 512 * _MEBIBYTE
+"""Three database members with their first write-ahead log."""
+
+LATER_START_BYTES = 64 * _MEBIBYTE
+"""A few segments of write-ahead log: enough to start and to free something."""
+
+_SOCKET_NAME_LIMIT = 107
 
 
 class State(msgspec.Struct, frozen=True):
@@ -80,11 +92,16 @@ class State(msgspec.Struct, frozen=True):
 def open_state(root: Path) -> State:
     """Make or open the state folder.
 
-    Raises ConfigError when it was written by a newer Troth or belongs to somebody else, PlatformError when
-    the disk is full or read-only.
+    Nothing is changed in a folder that turns out to be no state folder of ours. Raises ConfigError when it
+    was written by a newer Troth, belongs to somebody else, holds something else or has too long a name,
+    PlatformError when the disk is full or read-only.
     """
     state = State(root.resolve())
     try:
+        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(state)
+        _check_sockets(state)
+        _check_version(state)
         for folder in (
             state.root,
             state.authorities,
@@ -94,10 +111,9 @@ def open_state(root: Path) -> State:
             state.run,
             state.logs,
         ):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-        _check_writable(state)
-        _check_version(state)
+        _check_space(state)
     except OSError as error:
         raise PlatformError(
             f"The state folder {state.root} cannot be written: {os.strerror(error.errno or 0)}.",
@@ -106,27 +122,68 @@ def open_state(root: Path) -> State:
     return state
 
 
-def _check_writable(state: State) -> None:
-    probe = state.root / ".writable"
-    probe.write_bytes(b"\0" * 65_536)
-    probe.unlink()
+def _check_owner(state: State) -> None:
+    """Root may write anywhere, and its owner could no longer use the folder afterwards."""
+    if state.root.stat().st_uid != os.geteuid():
+        raise ConfigError(
+            f"The state folder {state.root} belongs to another user.",
+            file=state.root,
+            hint="Run troth as that user, or name another folder with --state FOLDER.",
+        )
+
+
+def _check_sockets(state: State) -> None:
+    """A unix socket's name has to fit into 108 bytes, its end included (unix(7))."""
+    if len(os.fsencode(state.control)) > _SOCKET_NAME_LIMIT:
+        raise ConfigError(
+            f"The name of the state folder {state.root} is too long for the sockets in it.",
+            file=state.root,
+            hint="Name a folder with a shorter path: --state FOLDER.",
+        )
 
 
 def _check_version(state: State) -> None:
     if not state.version_file.exists():
-        state.version_file.write_text(f"{LAYOUT_VERSION}\n")
+        _check_unused(state)
+        write_public(state.version_file, f"{LAYOUT_VERSION}\n".encode())
         return
-    text = state.version_file.read_text().strip()
-    if not text.isdigit():
+    text = state.version_file.read_text("utf-8", errors="replace").strip()
+    if not (text.isascii() and text.isdigit()):
         raise ConfigError(
             f"{state.version_file} does not hold a version number.",
             file=state.version_file,
             hint="Restore the file, or start with an empty state folder (--state FOLDER).",
         )
-    if int(text) > LAYOUT_VERSION:
+    if int(text[:9]) > LAYOUT_VERSION:
         raise ConfigError(
-            f"The state folder {state.root} was written by a newer Troth (layout {text}, "
+            f"The state folder {state.root} was written by a newer Troth (layout {text[:9]}, "
             f"this one knows {LAYOUT_VERSION}).",
             file=state.version_file,
             hint="Install the newer Troth, or name another folder with --state FOLDER.",
+        )
+
+
+def _check_unused(state: State) -> None:
+    """`--state /home/me` must not take the home away from everybody else."""
+    if any(not entry.name.startswith(".version.") for entry in state.root.iterdir()):
+        raise ConfigError(
+            f"{state.root} holds something else than the state of a platform.",
+            file=state.root,
+            hint="Name an empty or a new folder with --state FOLDER.",
+        )
+
+
+def _check_space(state: State) -> None:
+    probe = state.root / ".writable"
+    try:
+        probe.write_bytes(b"\0" * 65_536)
+    finally:
+        probe.unlink(missing_ok=True)
+    needed = FIRST_START_BYTES if not any(state.members.iterdir()) else LATER_START_BYTES
+    free = shutil.disk_usage(state.root).free
+    if free < needed:
+        raise PlatformError(
+            f"The disk of the state folder {state.root} has {free // _MEBIBYTE} MiB left; a start needs "
+            f"{needed // _MEBIBYTE} MiB.",
+            hint="Free some space or name another folder with --state FOLDER.",
         )
