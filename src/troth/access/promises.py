@@ -9,7 +9,7 @@ access.cookies_domain     the cookie of one domain opens nothing on any other
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -59,7 +59,7 @@ def probes(view: AccessView) -> tuple[Probe, ...]:
 
 
 @asynccontextmanager
-async def _visiting(view: AccessView, account: Account) -> AsyncIterator[tuple[Visitor, Visit]]:
+async def _visiting(view: AccessView, account: Account) -> AsyncGenerator[tuple[Visitor, Visit]]:
     async with Visitor(view.face) as visitor:
         visit = await sign_in(visitor, view.face, account)
         try:
@@ -80,7 +80,7 @@ async def probe_scopes(view: AccessView) -> Finding:
         token = await fetch_token(visitor, visit)
         for name in view.collections:
             for method, path in _attempts(name):
-                body = {} if method in ("POST", "PUT") else None
+                body: dict[str, str] | None = {} if method in ("POST", "PUT") else None
                 answer = await visitor.request(
                     method, visit.domain, path, headers={**_bearer(token), "If-Match": '"1"'}, json=body
                 )

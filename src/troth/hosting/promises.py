@@ -137,7 +137,8 @@ async def probe_hsts(face: PublicFace) -> Finding:
     async with Visitor(face) as visitor:
         for domain in face.domains:
             plain = await visitor.request_plainly(domain, "/")
-            if urlsplit(plain.headers.get("location", "")).hostname != domain:
+            target = str(plain.headers.get("location", ""))
+            if urlsplit(target).hostname != domain:
                 faults.append(f"{domain} does not redirect to itself first")
             secure = await visitor.request("GET", domain, "/login")
             fault = judge_hsts(secure.headers.get("strict-transport-security", ""))

@@ -1,6 +1,6 @@
 """The web service: every route of a client domain that is not the customer's application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,7 +58,7 @@ class Application:
             await send_problem(send, error, _request_id(scope))
 
     @asynccontextmanager
-    async def _live(self, app: object) -> AsyncIterator[None]:
+    async def _live(self, app: object) -> AsyncGenerator[None]:
         async with open_services(self._configuration) as services:
             self._router.routes[:] = routes(with_pages(services))
             yield

@@ -1,7 +1,7 @@
 """The probes of every room, given the running platform to look at."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
@@ -76,7 +76,7 @@ class Probing:
         return msgspec.to_builtins(sheet)
 
     @asynccontextmanager
-    async def _databases(self) -> AsyncIterator[tuple[Database, Database]]:
+    async def _databases(self) -> AsyncGenerator[tuple[Database, Database]]:
         async with AsyncExitStack() as stack:
             opened: list[Database] = []
             for role in (APP, AUDITOR):

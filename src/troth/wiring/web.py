@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def read_web_configuration() -> WebConfiguration:
 
 
 @asynccontextmanager
-async def open_services(configuration: WebConfiguration) -> AsyncIterator[WebServices]:
+async def open_services(configuration: WebConfiguration) -> AsyncGenerator[WebServices]:
     """The services of one instance, closed at the end of the block."""
     database = await Database.open(configuration.database, max_size=POOL)
     passwords = Passwords()
