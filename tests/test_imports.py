@@ -1,7 +1,8 @@
 """The direction of imports, read from the syntax tree of src/troth.
 
-`core <- {hosting, data, access, assurance} <- wiring <- {web, platform, cli}`, rooms never one another; and the
-modules that only a few files may use, so that cryptography and the HTTP server stay where they are reviewed.
+`core <- {hosting, data, access, assurance} <- wiring <- {web, platform, cli}`, rooms never one another; and
+the modules that only a few files may use, so that cryptography and the HTTP server stay where they are
+reviewed.
 """
 
 import ast

@@ -17,7 +17,7 @@ MIRROR = re.compile(
     re.IGNORECASE,
 )
 MACHINE = re.compile(
-    r"(?<![\w.$~}/-])/(?:home|Users|root|work|mnt|media)/[\w.-]+/?"
+    r"(?<![\w.$~}/-])/(?:home|Users|root|work|mnt|media)/(?!me\b)[\w.-]+/?"  # /home/me is anybody
     r"|file:///(?:home|Users|root|work|opt|mnt|srv|tmp)/"
 )
 SECRET = re.compile(r"-----BEGIN (?:EC |RSA |ENCRYPTED )?PRIVATE KEY-----\s*\n[A-Za-z0-9+/=\s]{60,}")

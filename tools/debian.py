@@ -28,6 +28,7 @@ class Program(NamedTuple):
 
 PROGRAMS = {
     "etcd": Program(("etcd-server",), "usr/bin/etcd", alone=True),
+    "openssl": Program(("openssl",), "usr/bin/openssl"),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }
 
@@ -38,6 +39,7 @@ LD_LIBRARY_PATH={libraries}
 FONTCONFIG_FILE=$tree/fonts.conf
 XDG_DATA_DIRS=$tree/usr/share:${{XDG_DATA_DIRS:-/usr/local/share:/usr/share}}
 export LD_LIBRARY_PATH FONTCONFIG_FILE XDG_DATA_DIRS
+[ ! -f "$tree/etc/ssl/openssl.cnf" ] || export OPENSSL_CONF="$tree/etc/ssl/openssl.cnf"
 exec "$tree/{path}" "$@"
 """
 
@@ -115,7 +117,12 @@ def library_folders(tree: Path) -> list[Path]:
 def starts(program: Path) -> bool:
     """Whether the program runs at all: it has to be able to say its version."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [program, "version" if program.name == "openssl" else "--version"],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
     except OSError:
         return False
     return done.returncode == 0
