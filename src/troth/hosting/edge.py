@@ -13,7 +13,7 @@ from troth.hosting.edge_state import EdgeState
 Json = dict[str, Any]
 
 ADMIN_ORIGIN = "http://edge.troth.internal"
-"""What our own client says of itself; a request without it is refused (a page or proxy tricked into asking)."""
+"""What our own client says of itself; without it a request is refused (a proxy was tricked into asking)."""
 
 CIPHERS = [
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
@@ -29,6 +29,9 @@ CURVES = ["x25519mlkem768", "x25519", "secp256r1", "secp384r1"]
 """The hybrid first: what is recorded today stays secret from a quantum computer of tomorrow."""
 
 _PRIVATE_TAG = "private"
+
+_HEALTH_LOG = "http.handlers.reverse_proxy.health_checker.active"
+"""Says twice a second that a place without an instance does not answer; the keeper knows who lives."""
 
 
 def render(state: EdgeState) -> Json:
@@ -72,6 +75,7 @@ def _server(listen: str, routes: list[Json], protocols: list[str]) -> Json:
         "automatic_https": {"disable": True},
         "max_header_bytes": 32 * 1024,
         "read_header_timeout": "10s",
+        "read_idle_timeout": "15s",
         "idle_timeout": "2m",
     }
 
@@ -146,7 +150,7 @@ def _logging(state: EdgeState) -> Json:
                 "level": "INFO",
                 "writer": _file(str(state.log)),
                 "encoder": _discreet_encoder(),
-                "exclude": access,
+                "exclude": [*access, _HEALTH_LOG],
             },
             "access": {
                 "level": "INFO",

@@ -139,7 +139,7 @@ def _keep(config: dict[str, Any], file: Path) -> None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Little memory, and no folder of the user's: Caddy looks for settings and writes marks where these point."""
+    """Little memory, and no folder of the user's: these are where Caddy looks for settings and writes marks."""
     return {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),

@@ -35,7 +35,7 @@ class EdgeDomain(msgspec.Struct, frozen=True):
 
 
 class EdgeApp(msgspec.Struct, frozen=True):
-    """An application and where its instances answer. `max_body` is in bytes."""
+    """An application and every place where an instance of it may answer. `max_body` is in bytes."""
 
     name: str
     instances: tuple[Endpoint, ...]
@@ -55,6 +55,10 @@ class PrivateListener(msgspec.Struct, frozen=True):
 
 class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     """The whole edge.
+
+    `web` and each application's `instances` are places, not lives: the edge asks every place twice a second
+    and passes requests to those that answer. Name a few more than run now, and an instance that starts,
+    stops or moves needs no reload; a reload closes idle connections under their clients' feet.
 
     `client` is the edge's certificate of the `callers` authority, shown to instances, whose certificates are
     checked against `instances_ca` and `service_name`. `storage` is the folder that Caddy may write to,

@@ -50,11 +50,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """Work that comes back: `work` runs `every` so many seconds once the platform is ready, never twice at
-    once. It returns a sentence for the log, or an empty one when there was nothing to do."""
+    once. It returns a sentence for the log, or an empty one when there was nothing to do. After `limit`
+    seconds it is cut short and counts as failed."""
 
     name: str
     every: float
     work: Callable[[], Awaitable[str]]
+    limit: float = 120.0
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -92,8 +94,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The whole platform as the keeper sees it.
 
     `status` holds a provider for each part that `troth status` shows (`members`, `instances`, `edge`,
-    `certificates`). `troubles` names, one sentence each, what keeps the platform from being ready; nothing
-    means ready. `summary` is asked once, when every step is done.
+    `certificates`). `actions` are what else the control socket answers to, by name. `troubles` names, one
+    sentence each, what keeps the platform from being ready; nothing means ready. `summary` is asked once,
+    when every step is done.
     """
 
     platform: str
@@ -101,6 +104,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     summary: Callable[[], Awaitable[Summary]]
     duties: tuple[Duty, ...] = ()
     status: dict[str, Report] = {}
+    actions: dict[str, Callable[[], Awaitable[dict[str, object]]]] = {}
     troubles: Callable[[], Awaitable[tuple[str, ...]]] = no_troubles
     reload: Callable[[], Awaitable[str]] | None = None
 

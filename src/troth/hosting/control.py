@@ -1,0 +1,143 @@
+"""The keeper's unix socket: one line of JSON asks, one line of JSON answers, and the connection closes.
+
+The socket is the owner's alone (0600 in a 0700 folder), and the peer's user id is checked too (SO_PEERCRED,
+unix(7)), for a folder's mode can be loosened by hand.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from troth.core.errors import PlatformError, TrothError
+
+REQUEST_LIMIT = 16 << 10
+ANSWER_LIMIT = 4 << 20
+SECONDS = 10.0
+CONNECTIONS = 16
+
+Answer = dict[str, object]
+Handler = Callable[[Answer], Awaitable[Answer]]
+
+_CREDENTIALS = struct.Struct("3i")
+_log = logging.getLogger(__name__)
+
+
+class NotRunning(PlatformError):
+    """Nobody listens on the socket."""
+
+
+@asynccontextmanager
+async def serve(path: Path, handle: Handler) -> AsyncGenerator[None]:
+    """Answer on `path` inside the block. `handle` gets the request; a TrothError becomes `{"error": …}`."""
+    slots = asyncio.Semaphore(CONNECTIONS)
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with slots:
+                await _converse(reader, writer, handle)
+        finally:
+            writer.close()
+
+    with _bound(path) as listener:
+        server = await asyncio.start_unix_server(converse, sock=listener, limit=REQUEST_LIMIT)
+        try:
+            yield
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+
+
+def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
+    """Ask the keeper and wait. Raises NotRunning when it does not listen, PlatformError when it fails."""
+    with connected(path, seconds) as connection:
+        try:
+            connection.sendall(msgspec.json.encode(request) + b"\n")
+            answer = _read_answer(connection)
+        except OSError as error:
+            raise PlatformError("The keeper does not answer.", hint="Try again, or run: troth down") from error
+    if "error" in answer:
+        raise PlatformError(str(answer["error"]), hint=str(answer.get("hint", "")))
+    return answer
+
+
+@contextmanager
+def connected(path: Path, seconds: float = SECONDS) -> Generator[socket.socket]:
+    """A connection to the keeper; raises NotRunning."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(seconds)
+        try:
+            with _short(path) as name:
+                connection.connect(name)
+        except OSError as error:
+            raise NotRunning("No platform runs on this state folder.", hint="Run: troth up") from error
+        yield connection
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user id at the other end, as this process sees them (across PID namespaces too)."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, _ = _CREDENTIALS.unpack(raw)
+    return pid, user
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> None:
+    if peer(writer.get_extra_info("socket"))[1] != os.geteuid():
+        return
+    try:
+        async with asyncio.timeout(SECONDS):
+            line = await reader.readline()
+            writer.write(await _answer(line, handle) + b"\n")
+            await writer.drain()
+    except (TimeoutError, ValueError, ConnectionError) as error:
+        _log.warning("a request on the control socket was dropped: %s", error or type(error).__name__)
+
+
+async def _answer(line: bytes, handle: Handler) -> bytes:
+    try:
+        answer = await handle(msgspec.json.decode(line, type=Answer))
+    except msgspec.DecodeError:
+        answer = {"error": "The request is not a JSON object."}
+    except TrothError as error:
+        answer = {"error": error.public, "hint": getattr(error, "hint", "")}
+    return msgspec.json.encode(answer)
+
+
+def _read_answer(connection: socket.socket) -> Answer:
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        piece = connection.recv(65_536)
+        if not piece or len(received) > ANSWER_LIMIT:
+            raise OSError("the answer was cut short")
+        received += piece
+    return msgspec.json.decode(received, type=Answer)
+
+
+@contextmanager
+def _bound(path: Path) -> Generator[socket.socket]:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with _short(path) as name:
+            listener.bind(name)
+    finally:
+        os.umask(before)
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _short(path: Path) -> Generator[str]:
+    """A name for the socket that fits into sun_path (108 bytes, unix(7)) however deep the state folder lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

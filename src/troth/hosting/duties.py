@@ -1,0 +1,77 @@
+"""Work that comes back. A duty that fails is logged, shown as a trouble, and tried again."""
+
+import asyncio
+import logging
+from datetime import datetime
+
+import msgspec
+
+from troth.core.clock import Clock
+from troth.core.errors import TrothError
+from troth.hosting.plan import Duty
+
+_log = logging.getLogger(__name__)
+
+
+class DutyView(msgspec.Struct, frozen=True):
+    """How a duty last went."""
+
+    name: str
+    last: datetime | None
+    words: str
+    failed: bool
+
+
+class Duties:
+    """Runs each duty in a loop of its own, so that a slow one delays no other."""
+
+    def __init__(self, duties: tuple[Duty, ...], clock: Clock) -> None:
+        self._duties, self._clock = duties, clock
+        self._views = {duty.name: DutyView(duty.name, None, "", False) for duty in duties}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._repeat(duty), name=duty.name) for duty in self._duties]
+
+    async def stop(self) -> None:
+        """Cancel them and wait until they have let go."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def views(self) -> tuple[DutyView, ...]:
+        return tuple(self._views.values())
+
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(f"{view.name} failed: {view.words}" for view in self._views.values() if view.failed)
+
+    async def _repeat(self, duty: Duty) -> None:
+        while True:
+            await asyncio.sleep(duty.every)
+            (outcome,) = await asyncio.gather(_bounded(duty), return_exceptions=True)
+            self._note(duty, outcome)
+
+    def _note(self, duty: Duty, outcome: str | BaseException) -> None:
+        bad = isinstance(outcome, BaseException)
+        words = _words(outcome) if isinstance(outcome, BaseException) else outcome
+        self._views[duty.name] = DutyView(duty.name, self._clock.now(), words, bad)
+        if isinstance(outcome, BaseException):
+            _log.error("%s failed: %s", duty.name, words, exc_info=_trace(outcome))
+        elif outcome:
+            _log.info("%s: %s", duty.name, outcome)
+
+
+async def _bounded(duty: Duty) -> str:
+    """A duty that hangs would otherwise never come back, and nobody would learn of it."""
+    return await asyncio.wait_for(duty.work(), duty.limit)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TrothError):
+        return error.public
+    return str(error) or type(error).__name__
+
+
+def _trace(error: BaseException) -> BaseException | None:
+    """What we raise on purpose says enough by itself; anything else is a defect and keeps its traceback."""
+    return None if isinstance(error, TrothError) else error

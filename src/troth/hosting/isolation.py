@@ -1,0 +1,89 @@
+"""How the platform's processes are contained: chosen purely from what a probe of this machine saw.
+
+Contained, the first process of the platform is PID 1 of a PID namespace of its own, and the kernel ends every
+other process in it when that one ends, whatever sessions or double forks they hid behind. Where the machine
+forbids such namespaces, the first process becomes the reaper of its descendants and ends them itself.
+"""
+
+import os
+import shutil
+import subprocess
+from typing import Literal
+
+import msgspec
+
+from troth.core.errors import ConfigError
+
+Containment = Literal["namespace", "descendants"]
+
+OTHER_USER = 65534
+"""`nobody`: the number that PostgreSQL sees as its own when the platform runs as root."""
+
+_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+_OWN_USER = ("--user", "--map-current-user")
+_OTHER_USER = ("unshare", "--user", f"--map-user={OTHER_USER}", f"--map-group={OTHER_USER}", "--")
+_GUARD = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What this machine allows the present user: see `probe`."""
+
+    root: bool
+    pid_namespace: bool
+    user_namespace: bool
+
+
+def probe() -> Machine:
+    """Try each kind of containment on a process that does nothing; a few milliseconds each."""
+    root = os.geteuid() == 0
+    return Machine(
+        root=root,
+        pid_namespace=_works((*_namespace(root), "true")),
+        user_namespace=root and _works((*_OTHER_USER, "true")),
+    )
+
+
+def containment(machine: Machine) -> Containment:
+    """The strongest kind that this machine allows."""
+    return "namespace" if machine.pid_namespace else "descendants"
+
+
+def contain(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The command that runs `argv` as the first process of the platform."""
+    if not machine.pid_namespace:
+        return argv
+    return (*_namespace(machine.root), "--", *argv)
+
+
+def guard(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """`argv`, ended by the kernel when its parent ends, and never gaining privileges (setuid programs)."""
+    return (*_GUARD, *argv)
+
+
+def as_other_user(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """`argv` under a user id other than 0. Raises ConfigError as root where user namespaces are forbidden."""
+    if not machine.root:
+        return argv
+    if not machine.user_namespace:
+        raise ConfigError(
+            "PostgreSQL refuses to run as root, and this machine forbids user namespaces.",
+            hint="Run troth as a normal user, or allow them: sysctl user.max_user_namespaces=10000",
+        )
+    return (*_OTHER_USER, *argv)
+
+
+def missing_programs() -> tuple[str, ...]:
+    """Which of the system's programs that containment needs are not installed (package util-linux)."""
+    return tuple(name for name in ("unshare", "setpriv") if shutil.which(name) is None)
+
+
+def _namespace(root: bool) -> tuple[str, ...]:
+    return _NAMESPACE if root else (*_NAMESPACE, *_OWN_USER)
+
+
+def _works(argv: tuple[str, ...]) -> bool:
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

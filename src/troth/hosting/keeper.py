@@ -1,0 +1,242 @@
+"""The loop that brings a plan up, looks after it, answers on the control socket, and takes it down again.
+
+It knows nothing of databases, tokens or certificates: `wiring` supplies a Plan.
+"""
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from troth import VERSION
+from troth.core.clock import to_wire
+from troth.core.errors import PlatformError, TrothError
+from troth.core.state import State
+from troth.hosting import control, isolation, processes
+from troth.hosting.crashes import Exit, bound_log, describe
+from troth.hosting.duties import Duties
+from troth.hosting.lock import hold_inherited, take
+from troth.hosting.plan import Build, Launch, Plan, Report
+from troth.hosting.progress import Event, Failed, Progress, Ready, Stopped, Stopping, failed, titles
+from troth.hosting.steps import StepRunner
+from troth.hosting.supervisor import Supervisor
+
+TICK = 5.0
+"""Seconds between two looks at the whole."""
+
+REPEAT = 60.0
+"""Seconds after which a tick repeats a sentence that has not changed."""
+
+PROVIDER_SECONDS = 3.0
+"""How long `status` waits for one part of the platform."""
+
+_log = logging.getLogger("troth.keeper")
+
+
+def run_keeper(arguments: Sequence[str], build: Build) -> int:
+    """The keeper's process from beginning to end: `arguments` is a Launch as JSON. Returns the exit status."""
+    launch = msgspec.json.decode(arguments[0], type=Launch)
+    _log_to_standard_error()
+    with hold_inherited(launch.lock) if launch.lock is not None else take(State(launch.state)):
+        return asyncio.run(Keeper(launch, Progress(sys.stdout.fileno())).run(build))
+
+
+class Keeper:
+    """One run of the platform."""
+
+    def __init__(self, launch: Launch, progress: Progress) -> None:
+        self._launch, self._progress = launch, progress
+        self._state = State(launch.state)
+        self._supervisor = Supervisor(launch.state, self._state.logs / "crashes", isolation.probe())
+        self._supervisor.watchers.append(_note_exit)
+        self._began = time.monotonic()
+        self._since = self._supervisor.clock.now()
+        self._stop = asyncio.Event()
+        self._condition = "starting"
+        self._plan: Plan | None = None
+        self._steps = StepRunner((), lambda _: None)
+        self._duties = Duties((), self._supervisor.clock)
+        self._troubles: tuple[str, ...] = ()
+        self._summary: object = None
+
+    async def run(self, build: Build) -> int:
+        """0 after a stop that was asked for, 1 when the start failed, 2 when it could not be as asked."""
+        self._listen_to_signals()
+        _renew(self._state)
+        async with control.serve(self._state.control, self._handle):
+            status = await self._live(build)
+            await self._end()
+        return status
+
+    async def _live(self, build: Build) -> int:
+        try:
+            await self._until_stopped(self._start(build))
+        except TrothError as error:
+            _log.error("the start failed: %s %s", error.public, error.detail)
+            self._tell(failed(error))
+            return 2 if failed(error).usage else 1
+        except Exception as error:  # a defect: the person still has to learn that the start failed
+            _log.exception("the start failed")
+            self._tell(Failed(message=f"The start failed: {error}", hint=f"See {self._state.logs}/keeper.log"))
+            return 1
+        await self._until_stopped(self._tick_for_ever())
+        return 0
+
+    async def _start(self, build: Build) -> None:
+        plan = self._plan = await build(self._launch, self._supervisor)
+        self._steps = StepRunner(plan.steps, self._tell)
+        self._tell(titles(plan.steps))
+        await self._steps.bring_up()
+        summary = await plan.summary()
+        self._summary = summary.addresses
+        self._condition = "ready"
+        self._duties = Duties(plan.duties, self._supervisor.clock)
+        self._duties.start()
+        self._tell(Ready(summary, time.monotonic() - self._began))
+        _log.info("everything stands after %.1f s", time.monotonic() - self._began)
+
+    async def _tick_for_ever(self) -> None:
+        said, said_at = "", 0.0
+        while True:
+            sentence = await self._look()
+            if sentence != said or time.monotonic() - said_at >= REPEAT:
+                _log.info("%s", sentence)
+                said, said_at = sentence, time.monotonic()
+            await asyncio.sleep(TICK)
+
+    async def _look(self) -> str:
+        """One look at the whole, as a sentence."""
+        self._supervisor.bound_logs()
+        bound_log(self._state.logs / "keeper.log")
+        self._troubles = await self._find_troubles()
+        count = len(self._supervisor.views())
+        if self._troubles:
+            return f"{count} processes are kept; not ready: {'; '.join(self._troubles)}"
+        return f"{count} processes are kept and everything is well"
+
+    async def _find_troubles(self) -> tuple[str, ...]:
+        if self._plan is None or self._condition != "ready":
+            return ()
+        waiting = tuple(
+            f"{one.name} {one.last_exit} and waits to be started again"
+            for one in self._supervisor.views()
+            if one.condition == "waiting"
+        )
+        found = await _ask_provider(self._plan.troubles)
+        own = tuple(map(str, found)) if isinstance(found, tuple) else ("the platform's parts cannot be seen",)
+        return (*waiting, *own, *self._duties.troubles())
+
+    async def _end(self) -> None:
+        began = time.monotonic()
+        self._condition = "stopping"
+        self._tell(Stopping("asked to stop" if self._stop.is_set() else "the start failed"))
+        await self._duties.stop()
+        await self._steps.take_down()
+        await self._supervisor.stop_all()
+        self._tell(Stopped(time.monotonic() - began))
+        _log.info("everything has ended")
+
+    async def _handle(self, request: control.Answer) -> control.Answer:
+        match request.get("do"):
+            case "status":
+                return await self._status()
+            case "stop":
+                self._ask_to_stop()
+                return {"stopping": True}
+            case "reload" if self._plan is not None and self._plan.reload is not None:
+                return {"reloaded": await self._plan.reload()}
+            case str(name) if self._plan is not None and name in self._plan.actions:
+                return await self._plan.actions[name]()
+            case other:
+                raise PlatformError(f"The keeper cannot do {other!r} now.")
+
+    async def _status(self) -> control.Answer:
+        self._troubles = await self._find_troubles()
+        reports: dict[str, Report] = self._plan.status if self._plan is not None else {}
+        parts = await asyncio.gather(*(_ask_provider(report) for report in reports.values()))
+        now = self._supervisor.clock.now()
+        answer: control.Answer = {
+            "platform": self._plan.platform if self._plan is not None else "",
+            "version": VERSION,
+            "condition": "troubled" if self._troubles else self._condition,
+            "ready": self._condition == "ready" and not self._troubles,
+            "troubles": self._troubles,
+            "since": to_wire(self._since),
+            "uptime_seconds": round((now - self._since).total_seconds(), 1),
+            "contained": self._launch.contained,
+            "memory_bytes": await asyncio.to_thread(self._memory),
+            "addresses": self._summary or (),
+            "steps": self._steps.views(),
+            "processes": self._supervisor.views(),
+            "duties": self._duties.views(),
+        }
+        return answer | dict(zip(reports, parts, strict=True))
+
+    def _memory(self) -> int:
+        """Proportional set size of everything that carries this platform's mark, in bytes."""
+        return sum(map(processes.memory, processes.marked(processes.prefix(self._launch.state))))
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+
+    def _ask_to_stop(self) -> None:
+        """Asked twice, it no longer waits for anybody."""
+        if self._stop.is_set():
+            self._supervisor.hurry()
+        self._stop.set()
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let `work` run to its end, or cut it short when a stop is asked for."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            for one in (task, stop):
+                one.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _tell(self, event: Event) -> None:
+        self._progress.tell(event)
+
+
+async def _ask_provider(report: Callable[[], Awaitable[object]]) -> object:
+    """A part that cannot be seen says so; the rest of the answer still comes."""
+    (outcome,) = await asyncio.gather(
+        asyncio.wait_for(report(), PROVIDER_SECONDS), return_exceptions=True
+    )
+    if not isinstance(outcome, BaseException):
+        return outcome
+    _log.warning("a part of the platform cannot be seen", exc_info=outcome)
+    return {"error": str(outcome) or type(outcome).__name__}
+
+
+def _renew(state: State) -> None:
+    """Empty the folder of what only one run needs: an old certificate or socket there would mislead."""
+    shutil.rmtree(state.run, ignore_errors=True)
+    state.run.mkdir(mode=0o700)
+
+
+def _note_exit(end: Exit) -> None:
+    if not end.asked:
+        _log.warning("%s %s after %.1f s; kept in %s", end.name, describe(end.status), end.uptime, end.evidence)
+
+
+def _log_to_standard_error() -> None:
+    """Standard error is the keeper's log file; the clock is UTC like everywhere else."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )

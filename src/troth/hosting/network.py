@@ -1,0 +1,74 @@
+"""Which sockets the platform listens on, read from /proc: the ground for saying what is public."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from troth.core.process import Endpoint
+from troth.hosting import processes
+from troth.hosting.promises import Listener
+
+_LISTEN = "0A"
+_UNCONNECTED = "07"
+_TABLES = (("tcp", _LISTEN), ("tcp6", _LISTEN), ("udp", _UNCONNECTED), ("udp6", _UNCONNECTED))
+
+
+def listeners(state: Path) -> tuple[Listener, ...]:
+    """Every listening TCP socket and bound UDP socket of the platform on this state folder."""
+    owners = _owners(processes.marked(processes.prefix(state)))
+    found = (row for name, wanted in _TABLES for row in _read_table(name, wanted))
+    mine = (Listener(owners[inode], protocol, place) for protocol, place, inode in found if inode in owners)
+    return tuple(sorted(mine, key=lambda one: (one.process, one.endpoint.port, one.protocol)))
+
+
+def parse_table(text: str, wanted: str) -> tuple[tuple[Endpoint, str], ...]:
+    """Pure: the rows of /proc/net/tcp and its like (proc(5)) in one state, as endpoint and socket inode."""
+    rows = (line.split() for line in text.splitlines()[1:])
+    return tuple((parse_address(row[1]), row[9]) for row in rows if row[3] == wanted)
+
+
+def parse_address(text: str) -> Endpoint:
+    """Pure: `0100007F:1F90` is 127.0.0.1:8080; the kernel prints each 32-bit word in host order (little-endian)."""
+    import ipaddress
+
+    digits, _, port = text.partition(":")
+    words = (bytes.fromhex(digits[start : start + 8])[::-1] for start in range(0, len(digits), 8))
+    address = ipaddress.ip_address(b"".join(words))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return Endpoint(str(mapped or address), int(port, 16))
+
+
+def _read_table(name: str, wanted: str) -> Iterable[tuple[str, Endpoint, str]]:
+    try:
+        text = Path(f"/proc/net/{name}").read_text()
+    except OSError:  # a kernel without IPv6
+        return ()
+    return ((name.removesuffix("6"), place, inode) for place, inode in parse_table(text, wanted))
+
+
+def _owners(found: tuple[processes.Process, ...]) -> dict[str, str]:
+    """Socket inode → program name."""
+    return {inode: _program(process.pid) for process in found for inode in _sockets(process.pid)}
+
+
+def _sockets(pid: int) -> Iterable[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    try:
+        links = [_link(folder / name) for name in os.listdir(folder)]
+    except OSError:
+        return ()
+    return (link[8:-1] for link in links if link.startswith("socket:["))
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "?"

@@ -1,0 +1,175 @@
+"""One instance: `python -m troth.hosting.runner INSTANCE.json` serves an ASGI application over mutual TLS.
+
+It answers `/.troth/ready` itself: 200 once the application's lifespan startup is done, 503 while draining. On
+SIGTERM it finishes what is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0; when
+the startup fails it leaves with 1.
+"""
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import uvloop
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.common import SSLProtocols
+from granian.server.embed import Server
+
+from troth.hosting.health import READY_PATH
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+BACKLOG = 1024
+QUIET_SECONDS = 0.2
+"""While draining: how long nothing must be in flight. The edge may have sent a request before it heard of it."""
+
+
+class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
+
+    `folder` is put on sys.path; `environment` is set before `target` is imported. `client_ca` is the authority
+    that callers must show a certificate of. `drain_seconds` bounds what SIGTERM waits for.
+    """
+
+    name: str
+    kind: Literal["web", "app"]
+    target: str
+    folder: Path
+    port: int
+    certificate: Path
+    key: Path
+    client_ca: Path
+    factory: bool = False
+    host: str = "127.0.0.1"
+    environment: dict[str, str] = {}
+    drain_seconds: float = 8.0
+
+
+class Gate:
+    """An ASGI application around another: counts what is in flight and answers the readiness question.
+
+    No request arrives before the lifespan startup is done, so whoever gets an answer finds it done.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._in_flight = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"] == READY_PATH:
+            await self._answer_ready(send)
+            return
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            await self._application(scope, receive, self._closing(scope, send))
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Return once nothing has been in flight for a moment, or after so many seconds."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                while not await self._is_quiet():
+                    await self._idle.wait()
+        except TimeoutError:
+            print(f"{self._in_flight} requests were cut off after {seconds:g} s", file=sys.stderr)  # noqa: T201
+
+    async def _is_quiet(self) -> bool:
+        await self._idle.wait()
+        await asyncio.sleep(QUIET_SECONDS)
+        return self._idle.is_set()
+
+    def _closing(self, scope: Message, send: Send) -> Send:
+        """While draining, an HTTP/1.1 answer also asks the caller to connect anew (elsewhere)."""
+        if scope["type"] != "http" or scope["http_version"] not in ("1", "1.0", "1.1"):
+            return send
+
+        async def closing(message: Message) -> None:
+            if self._draining and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        return closing
+
+    async def _answer_ready(self, send: Send) -> None:
+        status, body = (503, b"draining\n") if self._draining else (200, b"ready\n")
+        headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def load(instance: InstanceFile) -> Application:
+    """Import the application. Errors of its code are its own and end the process."""
+    os.environ.update(instance.environment)
+    sys.path.insert(0, str(instance.folder))
+    module, _, attribute = instance.target.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in attribute.split("."):
+        found = getattr(found, name)
+    return cast(Application, found() if instance.factory else found)
+
+
+def make_server(instance: InstanceFile, gate: Gate) -> Server:
+    """The server of one instance: TLS 1.3 alone, and no request without a certificate of `client_ca`."""
+    return Server(
+        gate,
+        address=instance.host,
+        port=instance.port,
+        interface=Interfaces.ASGI,
+        backlog=BACKLOG,
+        log_level=LogLevels.warning,
+        ssl_cert=instance.certificate,
+        ssl_key=instance.key,
+        ssl_protocol_min=SSLProtocols.tls13,
+        ssl_ca=instance.client_ca,
+        ssl_client_verify=True,
+    )
+
+
+async def serve(instance: InstanceFile) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    gate = Gate(load(instance))
+    server = make_server(instance, gate)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    serving, stopping = asyncio.ensure_future(server.serve()), asyncio.ensure_future(asked.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        stopping.cancel()
+        serving.result()
+        return 1
+    await gate.drain(instance.drain_seconds)
+    server.stop()
+    await serving
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The process: `arguments` is the path of INSTANCE.json."""
+    instance = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=InstanceFile)
+    return uvloop.run(serve(instance))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

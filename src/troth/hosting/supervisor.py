@@ -1,0 +1,287 @@
+"""Starts processes, sees each end at once (pidfd), starts it again, and leaves nothing behind when it stops."""
+
+import asyncio
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from troth.core.clock import Clock, SystemClock
+from troth.core.errors import PlatformError, TrothError
+from troth.core.process import ProcessSpec
+from troth.hosting import isolation, processes
+from troth.hosting.backoff import Restart, delay, failures_after
+from troth.hosting.crashes import Exit, bound_log, describe, keep_crash, open_log
+
+Condition = Literal["running", "waiting", "stopped"]
+OnExit = Callable[[Exit], None]
+
+_SWEEPS = 3
+_log = logging.getLogger(__name__)
+
+
+class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as `troth status` shows it. `waiting` is the back-off before it is started again."""
+
+    name: str
+    condition: Condition
+    pid: int | None
+    since: datetime
+    restarts: int
+    last_exit: str = ""
+
+
+class Supervised:
+    """One process that is kept running. Made by `Supervisor.start`."""
+
+    def __init__(self, owner: "Supervisor", spec: ProcessSpec, restart: Restart | None, on_exit: OnExit | None):
+        self.spec = spec
+        self.condition: Condition = "waiting"
+        self.restarts = 0
+        self.last_exit: Exit | None = None
+        self._owner, self._restart, self._on_exit = owner, restart, on_exit
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = asyncio.Event()
+        self._mark = ""
+        self._started = time.monotonic()
+        self._since = owner.clock.now()
+        self._spawn()
+        self._task = asyncio.create_task(self._keep(), name=f"keep {spec.name}")
+
+    @property
+    def pid(self) -> int | None:
+        """None while nothing runs."""
+        return self._process.pid if self._process is not None and self.condition == "running" else None
+
+    def view(self) -> ProcessView:
+        return ProcessView(
+            name=self.spec.name,
+            condition=self.condition,
+            pid=self.pid,
+            since=self._since,
+            restarts=self.restarts,
+            last_exit=describe(self.last_exit.status) if self.last_exit is not None else "",
+        )
+
+    async def wait(self) -> Exit | None:
+        """Wait until it has stopped for good; returns how its last run ended."""
+        await asyncio.shield(self._task)
+        return self.last_exit
+
+    async def stop(self) -> None:
+        """SIGTERM, then after `spec.stop_seconds` SIGKILL to its group; returns when nothing of it is left."""
+        self._stop.set()
+        await asyncio.shield(self._task)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process itself, e.g. SIGHUP to make it read its files again."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            status = await self._run_to_its_end()
+            await self._end_remains()
+            uptime = time.monotonic() - self._started
+            self._record(status, uptime)
+            if self._restart is None or self._stop.is_set():
+                break
+            failures = await self._start_again(self._restart, failures_after(self._restart, failures, uptime))
+            if self._stop.is_set():
+                break
+        self.condition = "stopped"
+        self._owner.forget(self)
+
+    async def _start_again(self, restart: Restart, failures: int) -> int:
+        """Wait and spawn until it runs or is asked to stop; returns the failures in a row by then."""
+        self.condition = "waiting"
+        while not await _happens(self._stop, delay(restart, failures, random.random)):
+            self.restarts += 1
+            try:
+                self._spawn()
+                return failures
+            except TrothError as error:
+                _log.error("%s", error.public)
+                failures += 1
+        return failures
+
+    def _spawn(self) -> None:
+        self._mark = self._owner.next_mark(self.spec.name)
+        self._process = _spawn(self.spec, self._owner.machine, self._mark)
+        self._started, self._since = time.monotonic(), self._owner.clock.now()
+        self.condition = "running"
+
+    async def _run_to_its_end(self) -> int:
+        """Returns the exit status. Once asked to stop, no run lasts longer than `stop_seconds`."""
+        process = _running(self._process)
+        with _ExitWatch(process) as ended:
+            await _first(ended.wait(), self._stop.wait())
+            if not ended.is_set():
+                process.terminate()
+                await _first(ended.wait(), asyncio.sleep(self.spec.stop_seconds), self._owner.hurried.wait())
+            if not ended.is_set():
+                process.kill()
+                await ended.wait()
+        _kill_group(process.pid)
+        return process.wait()
+
+    async def _end_remains(self) -> None:
+        """What it left behind must go at once: PostgreSQL without its Patroni still takes writes (split brain)."""
+        for _ in range(_SWEEPS):
+            remains = processes.marked(self._mark)
+            if not remains:
+                return
+            await asyncio.to_thread(processes.end, remains)
+        _log.error("%s left processes behind that do not end", self.spec.name)
+
+    def _record(self, status: int, uptime: float) -> None:
+        at, process, asked = self._owner.clock.now(), _running(self._process), self._stop.is_set()
+        end = Exit(name=self.spec.name, pid=process.pid, status=status, uptime=uptime, at=at, asked=asked)
+        if not asked:
+            end = msgspec.structs.replace(end, evidence=keep_crash(self._owner.crashes, self.spec, end))
+        self.last_exit = end
+        self._owner.exited(end)
+        if self._on_exit is not None:
+            self._on_exit(end)
+
+
+class Supervisor:
+    """Every process of the platform. Names may repeat while one instance takes over from another.
+
+    `watchers` hear of every exit, at once and in order; they must not block.
+    """
+
+    def __init__(self, state: Path, crashes: Path, machine: isolation.Machine, clock: Clock | None = None):
+        self.machine = machine
+        self.crashes = crashes
+        self.clock: Clock = clock or SystemClock()
+        self.hurried = asyncio.Event()
+        self.watchers: list[OnExit] = []
+        self._state = state
+        self._serial = count(1)
+        self._running: list[Supervised] = []
+
+    def start(
+        self, spec: ProcessSpec, *, restart: Restart | None = Restart(), on_exit: OnExit | None = None
+    ) -> Supervised:
+        """Start a process now and again whenever it ends; with `restart=None` only once.
+
+        Raises PlatformError when its program is missing and ConfigError when it cannot run as another user.
+        """
+        supervised = Supervised(self, spec, restart, on_exit)
+        self._running.append(supervised)
+        return supervised
+
+    def views(self) -> tuple[ProcessView, ...]:
+        return tuple(process.view() for process in self._running)
+
+    def hurry(self) -> None:
+        """Stop waiting for anything that was asked to stop: SIGKILL it."""
+        self.hurried.set()
+
+    async def stop_all(self) -> None:
+        """Stop, side by side, whatever still runs."""
+        await asyncio.gather(*(process.stop() for process in tuple(self._running)))
+
+    def bound_logs(self) -> int:
+        """Cut logs that have grown too large; returns how many."""
+        return sum(bound_log(path) for path in {process.spec.log for process in self._running})
+
+    def next_mark(self, name: str) -> str:
+        """For `Supervised`: the mark of its next start."""
+        return processes.mark(self._state, name, next(self._serial))
+
+    def exited(self, end: Exit) -> None:
+        """For `Supervised`: tell the watchers."""
+        for watcher in self.watchers:
+            watcher(end)
+
+    def forget(self, supervised: Supervised) -> None:
+        """For `Supervised`: it has stopped for good."""
+        self._running.remove(supervised)
+
+
+class _ExitWatch:
+    """An event that is set when a child has ended, by its pidfd: no thread, no polling."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._descriptor = os.pidfd_open(process.pid)
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> asyncio.Event:
+        asyncio.get_running_loop().add_reader(self._descriptor, self._set)
+        return self._event
+
+    def _set(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        self._event.set()
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+
+def _spawn(spec: ProcessSpec, machine: isolation.Machine, mark: str) -> subprocess.Popen[bytes]:
+    if shutil.which(spec.argv[0], path=spec.environment.get("PATH")) is None:
+        raise PlatformError(f"{spec.name} cannot start: the program {spec.argv[0]} is missing.")
+    argv = isolation.guard(spec.argv)
+    if spec.as_other_user:
+        argv = isolation.as_other_user(machine, argv)
+    log = open_log(spec.log)
+    try:
+        return subprocess.Popen(
+            argv,
+            env={**spec.environment, processes.MARK: mark},
+            cwd=spec.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            umask=0o077,
+            process_group=0,
+        )
+    except OSError as error:
+        raise PlatformError(
+            f"{spec.name} cannot start: {os.strerror(error.errno or 0)}.", detail=str(error)
+        ) from error
+    finally:
+        os.close(log)
+
+
+def _running(process: subprocess.Popen[bytes] | None) -> subprocess.Popen[bytes]:
+    assert process is not None, "asked for the process of a Supervised that never started one"
+    return process
+
+
+def _kill_group(pid: int) -> None:
+    """What is left of the group. Its leader is dead but not reaped, so the number has not passed to another."""
+    os.killpg(pid, signal.SIGKILL)
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event is set within so many seconds."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of these is over; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
