@@ -33,7 +33,7 @@ def open_in_namespace(prepare: str, folder: Path) -> str:
     script = f'set -e; cd /; {prepare}; exec "$PYTHON" -c "$OPEN" "$FOLDER"'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script],
-        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, "OPEN": OPEN, "FOLDER": str(folder)},
+        env={**os.environ, "PYTHON": sys.executable, "OPEN": OPEN, "FOLDER": str(folder)},
         capture_output=True,
         text=True,
         timeout=60,
