@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from support.postgres import Tenant, new_tenant
 
+from support.postgres import Tenant, new_tenant
 from troth.core.db import Database
 from troth.core.errors import PlatformError
 from troth.core.secret import Secret

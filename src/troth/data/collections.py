@@ -59,6 +59,7 @@ class Collection:
         faults: list[tuple[str, str]] = []
         if META in content:
             faults.append((f"/{META}", "is set by the server; leave it out"))
+            content = {name: value for name, value in content.items() if name != META}
         for error in self._validator.iter_errors(content):
             faults.extend(_faults(error))
             if len(faults) >= _ERRORS:
@@ -186,7 +187,7 @@ def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
 def _check_values(content: Content) -> None:
     """Bounds the depth and refuses null characters, level by level, without recursion."""
     level: list[object] = [content]
-    for _ in range(DEPTH):
+    for _ in range(DEPTH + 1):
         level = [child for value in level for child in _children(value)]
         if not level:
             return

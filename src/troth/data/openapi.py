@@ -1,7 +1,8 @@
 """The API's description, OpenAPI 3.1, made from the collections alone: a pure function."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -222,24 +223,44 @@ def _schemas(collections: Collections) -> Node:
 
 
 def _embeddable(collection: Collection) -> Node:
-    """The schema as a resource of its own, so that its `#/$defs` references still point into itself."""
+    """The schema in its new place: references into itself are rewritten: few tools follow `$id`."""
     schema = dict(collection.schema)
-    schema.setdefault("$id", f"urn:troth:collection:{collection.name}")
-    return schema
+    own = str(schema.pop("$id", ""))
+    return _move(schema, own, f"#/components/schemas/{collection.name}.content")
+
+
+def _move(node: Any, own: str, place: str) -> Any:
+    if isinstance(node, list):
+        return [_move(each, own, place) for each in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    moved: Node = {}
+    for name, value in cast("Node", node).items():
+        if name in _LITERAL:
+            moved[name] = value
+        elif name == "$ref" and isinstance(value, str) and value.removeprefix(own).startswith("#"):
+            moved[name] = place + value.removeprefix(own)[1:]
+        else:
+            moved[name] = _move(value, own, place)
+    return moved
+
+
+_LITERAL = ("const", "enum", "default", "examples")
+"""Keywords whose values are data, not schemas."""
 
 
 def _document_schema(collection: Collection) -> Node:
     """What is read: `_meta` and the fields that the token may read, hence nothing else is required."""
     properties: Node = {META: {"$ref": "#/components/schemas/Meta"}}
-    source = f"urn:troth:collection:{collection.name}"
-    source = str(collection.schema.get("$id", source))
+    content = _schema(collection, "content")["$ref"]
     for field in collection.fields:
-        properties[field] = {"$ref": f"{source}#/properties/{_fragment(field)}"}
+        properties[field] = {"$ref": f"{content}/properties/{_fragment(field)}"}
     return {"type": "object", "properties": properties, "required": [META]}
 
 
 def _fragment(field: str) -> str:
-    return field.replace("~", "~0").replace("/", "~1")
+    """A member's name in a JSON pointer that stands in a URI (RFC 6901 section 6)."""
+    return quote(field.replace("~", "~0").replace("/", "~1"), safe="~")
 
 
 def _schema(collection: Collection, kind: str) -> Node:

@@ -278,6 +278,7 @@ def routes(documents: Documents, authenticator: Authenticator, openapi: bytes) -
         Route("/api/v1/{collection}/{id}", item),
         Route("/api/v1/{collection}", Endpoint({"GET": api.list, "POST": api.create})),
         Route("/api/openapi.json", Endpoint({"GET": _serve(openapi)})),
+        Route("/api", _nothing),
         Route("/api/{rest:path}", _nothing),
     ]
 

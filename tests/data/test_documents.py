@@ -1,0 +1,438 @@
+"""Documents over a real database: what is stored, who sees it, and what happens at once."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from support.documents import EVERYTHING, OWN, Estate, Person
+from troth.core.db import Database
+from troth.core.errors import (
+    Denied,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    Unauthenticated,
+    Unprocessable,
+)
+from troth.data.documents import Document, IdempotencyKeyReused, merge
+from troth.data.sealing import SealError, read_header
+
+TITLE = {"title": "The heating is cold"}
+
+
+def content(document: Document) -> Any:
+    return json.loads(document.content)
+
+
+def version(number: int) -> frozenset[int]:
+    return frozenset({number})
+
+
+async def test_what_was_created_is_read_back(estate: Estate, ada: Person) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    read = await estate.documents.read(ada.caller(*EVERYTHING), "tickets", made.id)
+    assert read == made
+    assert json.loads(read.to_wire()) == {
+        "_meta": {
+            "id": str(made.id),
+            "owner": str(ada.id),
+            "version": 1,
+            "created_at": json.loads(read.to_wire())["_meta"]["created_at"],
+            "updated_at": json.loads(read.to_wire())["_meta"]["created_at"],
+        },
+        **TITLE,
+    }
+
+
+JSON_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | JSON_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(JSON_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+async def tenant_of_strategies(estate: Estate) -> Person:
+    return await estate.person(await estate.house())
+
+
+@given(extra=st.dictionaries(JSON_TEXT, JSON_VALUES, max_size=5), title=JSON_TEXT.filter(bool))
+async def test_any_json_comes_back_unchanged(
+    estate: Estate, tenant_of_strategies: Person, extra: dict[str, Any], title: str
+) -> None:
+    caller = tenant_of_strategies.caller(*EVERYTHING)
+    body = {"title": title, "extra": extra}
+    made = await estate.documents.create(caller, "tickets", body)
+    read = await estate.documents.read(caller, "tickets", made.id)
+    assert msgspec.json.decode(read.to_wire())["extra"] == extra
+    assert content(read) == body
+
+
+async def test_no_byte_of_the_content_reaches_the_database(
+    estate: Estate, superuser_database: Database, ada: Person
+) -> None:
+    canary = "canary-5f2b6c1e9a7d"
+    made = await estate.documents.create(
+        ada.caller(*EVERYTHING), "tickets", {"title": canary}, key=canary.encode()
+    )
+    row = await superuser_database.fetchrow("select * from troth.document where id = $1", made.id)
+    answers = await superuser_database.fetch(
+        "select * from troth.idempotency where document_id = $1", made.id
+    )
+    assert row is not None
+    assert answers
+    assert canary.encode() not in b"".join(bytes(value) for value in row.values() if isinstance(value, bytes))
+    assert canary not in f"{dict(row)} {[dict(answer) for answer in answers]}"
+    assert read_header(row["seal"]).cipher == "XAES-256-GCM"
+
+
+async def test_the_database_refuses_what_is_not_sealed(superuser_database: Database, ada: Person) -> None:
+    with pytest.raises(Exception, match="document_sealed_check"):
+        await superuser_database.execute(
+            "insert into troth.document (tenant_id, collection, id, owner, sealed)"
+            " values ($1, 'tickets', $2, $3, $4)",
+            ada.house.tenant.id,
+            uuid7(),
+            ada.id,
+            b'{"title": "readable, and long enough to pass for something sealed"}',
+        )
+
+
+@pytest.mark.parametrize("swap", ["sealed", "id", "collection", "version", "tenant"])
+async def test_a_sealed_row_that_was_moved_does_not_open(
+    estate: Estate, superuser_database: Database, ada: Person, eve: Person, swap: str
+) -> None:
+    caller = ada.caller(*EVERYTHING, "notices:read")
+    one = await estate.documents.create(caller, "tickets", {"title": "one"})
+    other = await estate.documents.create(caller, "tickets", {"title": "other"})
+    target, where, reader = other.id, "tickets", caller
+    changes = {
+        "sealed": "sealed = (select sealed from troth.document where id = $1)",
+        "version": "version = version + 1",
+        "collection": "collection = 'notices'",
+        "id": "id = $2",
+        "tenant": "tenant_id = $3",
+    }
+    fresh = uuid7()
+    await superuser_database.execute(
+        f"update troth.document set {changes[swap]} where id = $4"  # noqa: S608  constants of this test
+        " and $1::uuid is not null and $2::uuid is not null and $3::uuid is not null",
+        one.id,
+        fresh,
+        eve.house.tenant.id,
+        other.id,
+    )
+    if swap == "id":
+        target = fresh
+    if swap == "collection":
+        where = "notices"
+    if swap == "tenant":
+        reader = eve.caller(*EVERYTHING)
+    with pytest.raises(SealError):
+        await estate.documents.read(reader, where, target)
+
+
+async def test_nobody_of_another_tenant_reaches_a_document(estate: Estate, ada: Person, eve: Person) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    stranger = eve.caller(*EVERYTHING)
+    with pytest.raises(NotFound):
+        await estate.documents.read(stranger, "tickets", made.id)
+    with pytest.raises(NotFound):
+        await estate.documents.replace(stranger, "tickets", made.id, TITLE, version(1))
+    with pytest.raises(NotFound):
+        await estate.documents.patch(stranger, "tickets", made.id, {"status": "closed"}, None)
+    with pytest.raises(NotFound):
+        await estate.documents.delete(stranger, "tickets", made.id, None)
+    assert (await estate.documents.list(stranger, "tickets")).items == ()
+
+
+async def test_own_scopes_reach_the_callers_rows_alone(estate: Estate, ada: Person, bob: Person) -> None:
+    made = await estate.documents.create(ada.caller(*OWN), "tickets", TITLE)
+    mine = await estate.documents.create(bob.caller(*OWN), "tickets", TITLE)
+    with pytest.raises(NotFound):
+        await estate.documents.read(bob.caller(*OWN), "tickets", made.id)
+    with pytest.raises(NotFound):
+        await estate.documents.replace(bob.caller(*OWN), "tickets", made.id, TITLE, version(1))
+    with pytest.raises(NotFound):
+        await estate.documents.delete(bob.caller(*OWN), "tickets", made.id, None)
+    assert [item.id for item in (await estate.documents.list(bob.caller(*OWN), "tickets")).items] == [mine.id]
+
+
+async def test_a_row_that_may_be_read_but_not_changed_is_denied_not_hidden(
+    estate: Estate, ada: Person, bob: Person
+) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    reader = bob.caller("tickets:read", "tickets:update:own", "tickets:delete:own")
+    with pytest.raises(Denied) as caught:
+        await estate.documents.replace(reader, "tickets", made.id, TITLE, version(1))
+    assert caught.value.scope == "tickets:update"
+    with pytest.raises(Denied):
+        await estate.documents.patch(reader, "tickets", made.id, {"status": "closed"}, version(1))
+    with pytest.raises(Denied):
+        await estate.documents.delete(reader, "tickets", made.id, None)
+
+
+@pytest.mark.parametrize("action", ["create", "read", "update", "delete"])
+async def test_without_the_scope_nothing_happens(estate: Estate, ada: Person, action: str) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    lacking = ada.caller(
+        *(scope for scope in EVERYTHING if scope != f"tickets:{action}"), f"notices:{action}"
+    )
+    with pytest.raises(Denied) as caught:
+        match action:
+            case "create":
+                await estate.documents.create(lacking, "tickets", TITLE)
+            case "read":
+                await estate.documents.read(lacking, "tickets", made.id)
+            case "update":
+                await estate.documents.replace(lacking, "tickets", made.id, TITLE, version(1))
+            case _:
+                await estate.documents.delete(lacking, "tickets", made.id, None)
+    assert caught.value.scope == f"tickets:{action}"
+
+
+async def test_every_operation_ends_with_the_session(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    await ada.sign_out()
+    documents = estate.documents
+    for attempt in (
+        lambda: documents.read(caller, "tickets", made.id),
+        lambda: documents.list(caller, "tickets"),
+        lambda: documents.create(caller, "tickets", TITLE),
+        lambda: documents.replace(caller, "tickets", made.id, TITLE, version(1)),
+        lambda: documents.patch(caller, "tickets", made.id, TITLE, version(1)),
+        lambda: documents.delete(caller, "tickets", made.id, None),
+    ):
+        with pytest.raises(Unauthenticated) as caught:
+            await attempt()
+        assert caught.value.error == "invalid_token"
+
+
+async def test_fields_of_a_scope_bound_what_is_read_and_written(estate: Estate, ada: Person) -> None:
+    full = await estate.documents.create(
+        ada.caller(*EVERYTHING), "tickets", {"title": "t", "text": "hidden", "status": "open"}
+    )
+    caller = ada.caller(
+        "tickets:create:own:title", "tickets:read:own:title", "tickets:update:own:status,title"
+    )
+    assert content(await estate.documents.read(caller, "tickets", full.id)) == {"title": "t"}
+    page = await estate.documents.list(caller, "tickets")
+    assert [content(item) for item in page.items] == [{"title": "t"}]
+    with pytest.raises(Denied) as caught:
+        await estate.documents.create(caller, "tickets", {"title": "t", "text": "x"})
+    assert caught.value.scope == "tickets:create:own:text"
+    with pytest.raises(Denied):
+        await estate.documents.patch(caller, "tickets", full.id, {"text": None}, version(1))
+    with pytest.raises(Denied, match="text"):
+        await estate.documents.replace(caller, "tickets", full.id, {"title": "t"}, version(1))
+    changed = await estate.documents.patch(caller, "tickets", full.id, {"status": "closed"}, version(1))
+    assert content(changed) == {"title": "t"}, "what may not be read is not shown after a change either"
+    whole = await estate.documents.read(ada.caller(*EVERYTHING), "tickets", full.id)
+    assert content(whole) == {"title": "t", "text": "hidden", "status": "closed"}
+
+
+async def test_a_change_without_a_right_to_read_shows_nothing(estate: Estate, ada: Person) -> None:
+    made = await estate.documents.create(ada.caller("tickets:create"), "tickets", TITLE)
+    assert content(made) == {}
+    changed = await estate.documents.patch(
+        ada.caller("tickets:update"), "tickets", made.id, {"status": "closed"}, version(1)
+    )
+    assert content(changed) == {}
+    assert changed.version == 2
+
+
+async def test_an_update_counts_up_and_the_old_version_is_refused(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    changed = await estate.documents.replace(caller, "tickets", made.id, {"title": "new"}, version(1))
+    assert (changed.version, changed.owner, changed.created_at) == (2, ada.id, made.created_at)
+    with pytest.raises(PreconditionFailed, match="version 2"):
+        await estate.documents.replace(caller, "tickets", made.id, TITLE, version(1))
+    with pytest.raises(PreconditionFailed):
+        await estate.documents.patch(caller, "tickets", made.id, TITLE, frozenset())
+    with pytest.raises(PreconditionFailed):
+        await estate.documents.delete(caller, "tickets", made.id, version(1))
+    again = await estate.documents.replace(caller, "tickets", made.id, TITLE, frozenset({1, 2}))
+    assert again.version == 3
+    assert (await estate.documents.replace(caller, "tickets", made.id, TITLE, None)).version == 4
+    assert content(await estate.documents.read(caller, "tickets", made.id)) == TITLE
+
+
+async def test_of_twenty_updates_at_once_exactly_one_wins(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    results = await asyncio.gather(
+        *(
+            estate.documents.replace(caller, "tickets", made.id, {"title": f"by {number}"}, version(1))
+            for number in range(20)
+        ),
+        return_exceptions=True,
+    )
+    won = [result for result in results if isinstance(result, Document)]
+    assert len(won) == 1
+    assert sum(isinstance(result, PreconditionFailed) for result in results) == 19
+    assert content(await estate.documents.read(caller, "tickets", made.id)) == content(won[0])
+
+
+async def test_an_update_that_is_sent_again_by_the_driver_counts_once(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    query = "select * from troth.document_update($1, $2, $3, $4, $5, $6, $7, $8)"
+    keys = await estate.ring.keys(ada.house.tenant.id)
+    sealed = keys.seal("document", b"{}", b"tickets", made.id.bytes, (2).to_bytes(8, "big"))
+    args = (ada.session, ada.house.tenant.id, ada.id, caller.grants.rows, "tickets", made.id, 1, sealed)
+    first = await estate.database.fetchrow(query, *args)
+    second = await estate.database.fetchrow(query, *args)
+    assert first == second
+    assert first is not None
+    assert (first["outcome"], first["version"]) == ("row", 2)
+
+
+async def test_a_deleted_document_is_gone(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    await estate.documents.delete(caller, "tickets", made.id, version(1))
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            await estate.documents.delete(caller, "tickets", made.id, None)
+
+
+async def test_a_repeated_request_gets_the_first_answer(
+    estate: Estate, superuser_database: Database, ada: Person
+) -> None:
+    caller = ada.caller(*EVERYTHING)
+    answers = await asyncio.gather(
+        *(estate.documents.create(caller, "tickets", TITLE, key=b"once") for _ in range(20))
+    )
+    assert len({answer.to_wire() for answer in answers}) == 1
+    stored = "select count(*) from troth.document where tenant_id = $1"
+    assert await superuser_database.fetchval(stored, ada.house.tenant.id) == 1
+    reordered = await estate.documents.create(caller, "tickets", dict(reversed(TITLE.items())), key=b"once")
+    assert reordered.id == answers[0].id
+
+
+async def test_a_repeated_request_gets_the_first_answer_after_the_document_changed(
+    estate: Estate, ada: Person
+) -> None:
+    caller = ada.caller(*EVERYTHING)
+    first = await estate.documents.create(caller, "tickets", TITLE, key=b"once")
+    await estate.documents.delete(caller, "tickets", first.id, None)
+    assert await estate.documents.create(caller, "tickets", TITLE, key=b"once") == first
+
+
+async def test_a_key_that_comes_with_other_content_is_refused(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING, "notices:create")
+    await estate.documents.create(caller, "tickets", TITLE, key=b"once")
+    with pytest.raises(IdempotencyKeyReused):
+        await estate.documents.create(caller, "tickets", {"title": "other"}, key=b"once")
+    with pytest.raises(IdempotencyKeyReused):
+        await estate.documents.create(caller, "notices", TITLE, key=b"once")
+
+
+async def test_two_people_may_use_the_same_key(estate: Estate, ada: Person, bob: Person) -> None:
+    one = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE, key=b"once")
+    other = await estate.documents.create(bob.caller(*EVERYTHING), "tickets", TITLE, key=b"once")
+    assert one.id != other.id
+
+
+async def test_a_key_is_forgotten_after_a_day_and_swept_away(
+    estate: Estate, superuser_database: Database, ada: Person
+) -> None:
+    caller = ada.caller(*EVERYTHING)
+    first = await estate.documents.create(caller, "tickets", TITLE, key=b"once")
+    await estate.documents.create(caller, "tickets", TITLE, key=b"another")
+    await superuser_database.execute(
+        "update troth.idempotency set expires_at = now() where tenant_id = $1", ada.house.tenant.id
+    )
+    second = await estate.documents.create(caller, "tickets", {"title": "other"}, key=b"once")
+    assert second.id != first.id
+    left = "select count(*) from troth.idempotency where tenant_id = $1"
+    assert await superuser_database.fetchval(left, ada.house.tenant.id) == 1
+
+
+async def test_a_list_is_walked_from_the_newest_to_the_oldest(
+    estate: Estate, ada: Person, bob: Person
+) -> None:
+    made = [await estate.documents.create(ada.caller(*OWN), "tickets", {"title": str(n)}) for n in range(7)]
+    await estate.documents.create(bob.caller(*OWN), "tickets", TITLE)
+    walked: list[UUID] = []
+    after: str | None = None
+    for _ in range(3):
+        page = await estate.documents.list(ada.caller(*OWN), "tickets", after=after, limit=3)
+        walked += [item.id for item in page.items]
+        after = page.after
+    assert after is None
+    assert walked == [document.id for document in reversed(made)]
+    everybody = await estate.documents.list(bob.caller(*EVERYTHING), "tickets", limit=8)
+    assert len(everybody.items) == 8
+    assert everybody.after is None
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "ä", "AAAA", "A" * 500, "../../etc"])
+async def test_a_made_up_cursor_is_refused(estate: Estate, ada: Person, cursor: str) -> None:
+    with pytest.raises(Malformed):
+        await estate.documents.list(ada.caller(*OWN), "tickets", after=cursor)
+
+
+async def test_content_that_does_not_fit_is_never_stored(estate: Estate, ada: Person) -> None:
+    caller = ada.caller(*EVERYTHING)
+    made = await estate.documents.create(caller, "tickets", TITLE)
+    with pytest.raises(Unprocessable):
+        await estate.documents.create(caller, "tickets", {"title": 7})
+    with pytest.raises(Unprocessable):
+        await estate.documents.replace(caller, "tickets", made.id, {}, version(1))
+    with pytest.raises(Unprocessable):
+        await estate.documents.patch(caller, "tickets", made.id, {"title": None}, version(1))
+    with pytest.raises(Unprocessable):
+        await estate.documents.patch(
+            caller, "tickets", made.id, {"_meta": {"owner": str(ada.id)}}, version(1)
+        )
+    grown = {"extra": {"a": "x" * 200_000}}
+    await estate.documents.patch(caller, "tickets", made.id, grown, version(1))
+    with pytest.raises(TooLarge):
+        await estate.documents.patch(caller, "tickets", made.id, {"extra": {"b": "x" * 200_000}}, version(2))
+    assert len((await estate.documents.list(caller, "tickets")).items) == 1
+
+
+async def test_an_unknown_collection_is_nothing(estate: Estate, ada: Person) -> None:
+    with pytest.raises(NotFound):
+        await estate.documents.read(ada.caller("secrets:read"), "secrets", uuid7())
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        # RFC 7396 appendix A
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merge_patches_as_the_rfc_says(target: object, patch: object, result: object) -> None:
+    assert merge(target, patch) == result
