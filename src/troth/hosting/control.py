@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from troth.core.errors import PlatformError, TrothError
+from troth.hosting.wire import encode
 
 REQUEST_LIMIT = 16 << 10
 ANSWER_LIMIT = 4 << 20
@@ -58,10 +59,12 @@ def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
     """Ask the keeper and wait. Raises NotRunning when it does not listen, PlatformError when it fails."""
     with connected(path, seconds) as connection:
         try:
-            connection.sendall(msgspec.json.encode(request) + b"\n")
+            connection.sendall(encode(request) + b"\n")
             answer = _read_answer(connection)
         except OSError as error:
-            raise PlatformError("The keeper does not answer.", hint="Try again, or run: troth down") from error
+            raise PlatformError(
+                "The keeper does not answer.", hint="Try again, or run: troth down"
+            ) from error
     if "error" in answer:
         raise PlatformError(str(answer["error"]), hint=str(answer.get("hint", "")))
     return answer
@@ -106,7 +109,7 @@ async def _answer(line: bytes, handle: Handler) -> bytes:
         answer = {"error": "The request is not a JSON object."}
     except TrothError as error:
         answer = {"error": error.public, "hint": getattr(error, "hint", "")}
-    return msgspec.json.encode(answer)
+    return encode(answer)
 
 
 def _read_answer(connection: socket.socket) -> Answer:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-
 from troth import VERSION
 from troth.core.clock import to_wire
 from troth.core.errors import PlatformError, TrothError
@@ -26,6 +24,7 @@ from troth.hosting.plan import Build, Launch, Plan, Report
 from troth.hosting.progress import Event, Failed, Progress, Ready, Stopped, Stopping, failed, titles
 from troth.hosting.steps import StepRunner
 from troth.hosting.supervisor import Supervisor
+from troth.hosting.wire import decode
 
 TICK = 5.0
 """Seconds between two looks at the whole."""
@@ -41,7 +40,7 @@ _log = logging.getLogger("troth.keeper")
 
 def run_keeper(arguments: Sequence[str], build: Build) -> int:
     """The keeper's process from beginning to end: `arguments` is a Launch as JSON. Returns the exit status."""
-    launch = msgspec.json.decode(arguments[0], type=Launch)
+    launch = decode(arguments[0], Launch)
     _log_to_standard_error()
     with hold_inherited(launch.lock) if launch.lock is not None else take(State(launch.state)):
         return asyncio.run(Keeper(launch, Progress(sys.stdout.fileno())).run(build))
@@ -83,7 +82,9 @@ class Keeper:
             return 2 if failed(error).usage else 1
         except Exception as error:  # a defect: the person still has to learn that the start failed
             _log.exception("the start failed")
-            self._tell(Failed(message=f"The start failed: {error}", hint=f"See {self._state.logs}/keeper.log"))
+            self._tell(
+                Failed(message=f"The start failed: {error}", hint=f"See {self._state.logs}/keeper.log")
+            )
             return 1
         await self._until_stopped(self._tick_for_ever())
         return 0
@@ -211,9 +212,7 @@ class Keeper:
 
 async def _ask_provider(report: Callable[[], Awaitable[object]]) -> object:
     """A part that cannot be seen says so; the rest of the answer still comes."""
-    (outcome,) = await asyncio.gather(
-        asyncio.wait_for(report(), PROVIDER_SECONDS), return_exceptions=True
-    )
+    (outcome,) = await asyncio.gather(asyncio.wait_for(report(), PROVIDER_SECONDS), return_exceptions=True)
     if not isinstance(outcome, BaseException):
         return outcome
     _log.warning("a part of the platform cannot be seen", exc_info=outcome)
@@ -228,7 +227,9 @@ def _renew(state: State) -> None:
 
 def _note_exit(end: Exit) -> None:
     if not end.asked:
-        _log.warning("%s %s after %.1f s; kept in %s", end.name, describe(end.status), end.uptime, end.evidence)
+        _log.warning(
+            "%s %s after %.1f s; kept in %s", end.name, describe(end.status), end.uptime, end.evidence
+        )
 
 
 def _log_to_standard_error() -> None:

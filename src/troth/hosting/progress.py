@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
 from troth.core.errors import ConfigError, PlatformError, TrothError, UsageError
 from troth.hosting.plan import Step, Summary
+from troth.hosting.wire import decode, encode
 
 StepCondition = Literal["waiting", "running", "done", "failed", "stopping", "stopped"]
 
@@ -72,7 +73,7 @@ class Progress:
         if self._descriptor is None:
             return
         try:
-            os.write(self._descriptor, msgspec.json.encode(event) + b"\n")
+            os.write(self._descriptor, encode(event) + b"\n")
         except (BrokenPipeError, BlockingIOError):
             self._descriptor = None
 
@@ -82,12 +83,15 @@ class Reader:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._decoder = msgspec.json.Decoder(Event)
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events completed by this piece."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        return [self._decoder.decode(line) for line in lines if line]
+        return [_decode(line) for line in lines if line]
+
+
+def _decode(line: bytes) -> Event:
+    return decode(line, cast("type[Event]", Event))
 
 
 def titles(steps: tuple[Step, ...]) -> Steps:

@@ -12,9 +12,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import msgspec
 import uvloop
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -22,6 +21,8 @@ from granian.server.common import SSLProtocols
 from granian.server.embed import Server
 
 from troth.hosting.health import READY_PATH
+from troth.hosting.instance_file import InstanceFile
+from troth.hosting.wire import decode
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,27 +32,6 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 BACKLOG = 1024
 QUIET_SECONDS = 0.2
 """While draining: how long nothing must be in flight. The edge may have sent a request before it heard of it."""
-
-
-class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
-
-    `folder` is put on sys.path; `environment` is set before `target` is imported. `client_ca` is the authority
-    that callers must show a certificate of. `drain_seconds` bounds what SIGTERM waits for.
-    """
-
-    name: str
-    kind: Literal["web", "app"]
-    target: str
-    folder: Path
-    port: int
-    certificate: Path
-    key: Path
-    client_ca: Path
-    factory: bool = False
-    host: str = "127.0.0.1"
-    environment: dict[str, str] = {}
-    drain_seconds: float = 8.0
 
 
 class Gate:
@@ -125,7 +105,7 @@ def load(instance: InstanceFile) -> Application:
     found: Any = importlib.import_module(module)
     for name in attribute.split("."):
         found = getattr(found, name)
-    return cast(Application, found() if instance.factory else found)
+    return cast("Application", found() if instance.factory else found)
 
 
 def make_server(instance: InstanceFile, gate: Gate) -> Server:
@@ -167,7 +147,7 @@ async def serve(instance: InstanceFile) -> int:
 
 def main(arguments: list[str]) -> int:
     """The process: `arguments` is the path of INSTANCE.json."""
-    instance = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=InstanceFile)
+    instance = decode(Path(arguments[0]).read_bytes(), InstanceFile)
     return uvloop.run(serve(instance))
 
 

@@ -12,6 +12,7 @@ from troth.core.state import State
 from troth.hosting import init, isolation, processes
 from troth.hosting.crashes import bound_log, open_log
 from troth.hosting.plan import Launch
+from troth.hosting.wire import encode
 
 PLATFORM = (sys.executable, "-I", "-m", "troth.platform")
 """The keeper's command; a Launch as JSON follows."""
@@ -38,7 +39,7 @@ def start_platform(
     """Start the first process and the keeper below it; `lock` is handed down to them."""
     machine = isolation.probe()
     launch = msgspec.structs.replace(launch, lock=lock, contained=machine.pid_namespace)
-    argv = _command(machine, foreground, (*command, msgspec.json.encode(launch).decode()))
+    argv = _command(machine, foreground, (*command, encode(launch).decode()))
     bound_log(state.logs / "keeper.log")
     log = open_log(state.logs / "keeper.log")
     lifeline, life = os.pipe()

@@ -44,7 +44,9 @@ class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
 class Supervised:
     """One process that is kept running. Made by `Supervisor.start`."""
 
-    def __init__(self, owner: "Supervisor", spec: ProcessSpec, restart: Restart | None, on_exit: OnExit | None):
+    def __init__(
+        self, owner: "Supervisor", spec: ProcessSpec, restart: Restart | None, on_exit: OnExit | None
+    ):
         self.spec = spec
         self.condition: Condition = "waiting"
         self.restarts = 0

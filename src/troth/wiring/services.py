@@ -29,8 +29,9 @@ from troth.hosting.health import ReadinessProbe
 from troth.hosting.instances import Fleet, InstanceView, Prepared
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts, free_ports
-from troth.hosting.runner import InstanceFile
+from troth.hosting.instance_file import InstanceFile
 from troth.hosting.supervisor import Supervised, Supervisor
+from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.waiting import until
 
@@ -200,7 +201,7 @@ class ServicesPart:
             else self._describe_app(service, slot, turn, endpoint, own)
         )
         file = folder / f"{turn}.json"
-        write_secret(file, msgspec.json.encode(described))
+        write_secret(file, encode(described))
         spec = ProcessSpec(
             name=slot,
             argv=(sys.executable, "-I", "-m", "troth.hosting.runner", str(file)),
@@ -212,7 +213,7 @@ class ServicesPart:
 
     def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles) -> InstanceFile:
         file = self._state.run / "web.json"
-        write_secret(file, msgspec.json.encode(self._web()))
+        write_secret(file, encode(self._web()))
         return InstanceFile(
             name=slot,
             kind="web",

@@ -1,0 +1,27 @@
+"""INSTANCE.json: what `hosting.runner` is told. Apart from it, so that the keeper need not load a web server."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+
+class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
+
+    `folder` is put on sys.path; `environment` is set before `target` is imported. `client_ca` is the authority
+    that callers must show a certificate of. `drain_seconds` bounds what SIGTERM waits for.
+    """
+
+    name: str
+    kind: Literal["web", "app"]
+    target: str
+    folder: Path
+    port: int
+    certificate: Path
+    key: Path
+    client_ca: Path
+    factory: bool = False
+    host: str = "127.0.0.1"
+    environment: dict[str, str] = {}
+    drain_seconds: float = 8.0
