@@ -86,7 +86,9 @@ class Accounts:
         await self._database.execute("select troth.set_password($1, $2, $3)", tenant, person, hashed)
 
     async def _index(self, tenant: UUID, email: str) -> bytes:
-        return await self._sealer.blind_index(tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass"))
+        return await self._sealer.blind_index(
+            tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass")
+        )
 
 
 def _plausible(email: str) -> bool:

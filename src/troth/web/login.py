@@ -1,0 +1,163 @@
+"""`/login` and `/logout`: forms that work without a script."""
+
+from typing import Protocol
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from troth.access.accounts import Accounts
+from troth.access.authorize import AuthorizationRequest
+from troth.access.clients import Clients
+from troth.access.errors import NoSession, OAuthError, SignInRefused
+from troth.access.interactions import Interactions
+from troth.access.sessions import Sessions
+from troth.access.signin import SignIn
+from troth.access.tenants import Domain, DomainDirectory
+from troth.core.errors import TooMany
+from troth.web.answers import NO_STORE, request_id
+from troth.web.cookies import clear_cookie, read_cookie, set_cookie
+from troth.web.forms import once, read_form, read_query
+from troth.web.origin import require_same_origin, safe_return_to
+from troth.web.pages import Pages, page
+from troth.web.visitor import session_of
+
+RESUME = "/oauth/authorize"
+
+
+class LoginServices(Protocol):
+    """What these routes need."""
+
+    @property
+    def directory(self) -> DomainDirectory: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def sign_in(self) -> SignIn: ...
+    @property
+    def clients(self) -> Clients: ...
+    @property
+    def interactions(self) -> Interactions: ...
+    @property
+    def pages(self) -> Pages: ...
+
+
+def routes(services: LoginServices) -> list[Route]:
+    """The sign-in and sign-out routes."""
+    login = Login(services)
+    return [
+        Route("/login", page(services, login.show), methods=["GET"]),
+        Route("/login", page(services, login.submit), methods=["POST"]),
+        Route("/logout", page(services, login.ask_to_leave), methods=["GET"]),
+        Route("/logout", page(services, login.leave), methods=["POST"]),
+    ]
+
+
+class Login:
+    """The handlers."""
+
+    def __init__(self, services: LoginServices) -> None:
+        self._services = services
+
+    async def show(self, request: Request, domain: Domain) -> Response:
+        """The form; a browser that is signed in goes on, unless it is asked to sign in again."""
+        query = once(read_query(request))
+        return_to = safe_return_to(query.get("return_to", "/"))
+        if "again" not in query and await session_of(request, domain, self._services.sessions) is not None:
+            return _go(return_to)
+        return await self._form(
+            request, domain, return_to, notice="signed_out" if "signed_out" in query else ""
+        )
+
+    async def submit(self, request: Request, domain: Domain) -> Response:
+        """Check who it is, begin a session, go where the browser wanted to."""
+        # Login CSRF: another site must not be able to sign a browser in to somebody else's account.
+        require_same_origin(request.headers, domain)
+        form = once(await read_form(request))
+        return_to = safe_return_to(form.get("return_to", "/"))
+        email, password = form.get("email", ""), form.get("password", "")
+        missing = [f"missing_{name}" for name in ("email", "password") if not form.get(name, "").strip()]
+        if missing:
+            return await self._form(request, domain, return_to, email=email, faults=missing, status=400)
+        try:
+            begun = await self._services.sign_in.sign_in(
+                domain, email, password, previous=read_cookie(request), request=request_id(request)
+            )
+        except (SignInRefused, NoSession):
+            return await self._form(request, domain, return_to, email=email, faults=["wrong"], status=401)
+        except TooMany as error:
+            response = await self._form(request, domain, return_to, email=email, faults=["busy"], status=429)
+            response.headers["Retry-After"] = str(error.retry_after)
+            return response
+        response = _go(return_to)
+        set_cookie(response, begun.token)
+        return response
+
+    async def ask_to_leave(self, request: Request, domain: Domain) -> Response:
+        """A link must not sign anybody out, so it only asks."""
+        session = await session_of(request, domain, self._services.sessions)
+        if session is None:
+            return _go("/login?signed_out=1")
+        services = self._services
+        profile = await services.accounts.profile(session.tenant, session.person, session.profile)
+        return services.pages.render(request, domain, "logout.html", person=profile.name)
+
+    async def leave(self, request: Request, domain: Domain) -> Response:
+        """End the session and every token under it."""
+        require_same_origin(request.headers, domain)
+        token = read_cookie(request)
+        if token:
+            await self._services.sessions.end(domain, token, request=request_id(request))
+        response = _go("/login?signed_out=1")
+        clear_cookie(response)
+        return response
+
+    async def _form(
+        self,
+        request: Request,
+        domain: Domain,
+        return_to: str,
+        *,
+        email: str = "",
+        notice: str = "",
+        faults: list[str] | None = None,
+        status: int = 200,
+    ) -> Response:
+        pending = await self._pending(domain, return_to)
+        client = await self._services.clients.find(domain, pending.client) if pending else None
+        return self._services.pages.render(
+            request,
+            domain,
+            "login.html",
+            status=status,
+            leads_to=pending.redirect_uri if pending else "",
+            return_to=return_to,
+            email=email[:254],
+            notice=notice,
+            faults=faults or [],
+            client=client.name if client else "",
+        )
+
+    async def _pending(self, domain: Domain, return_to: str) -> AuthorizationRequest | None:
+        """The authorization request that this sign-in is for, if it is for one."""
+        target = urlsplit(return_to)
+        packed = parse_qs(target.query).get("resume", [""])[0]
+        if target.path != RESUME or not packed:
+            return None
+        try:
+            return await self._services.interactions.unpack(domain, packed)
+        except OAuthError:
+            return None
+
+
+def login_location(return_to: str, *, again: bool = False) -> str:
+    """Where to sign in and come back from; `again` even with a living session."""
+    return f"/login?return_to={quote(return_to, safe='/')}{'&again=1' if again else ''}"
+
+
+def _go(location: str) -> Response:
+    """303: what follows a form is always a GET."""
+    return RedirectResponse(location, 303, NO_STORE)

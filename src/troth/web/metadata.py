@@ -1,0 +1,38 @@
+"""What an issuer says about itself: only what it really does."""
+
+from collections.abc import Iterable
+
+from troth.access.scopes import IDENTITY
+from troth.access.tenants import Domain
+from troth.core.scope import ACTIONS
+from troth.web.catalogue import LANGUAGES
+
+
+def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
+    """The metadata of RFC 8414 section 2, OpenID Connect Discovery section 3 and RFC 9207 section 3."""
+    issuer = domain.issuer
+    data = [f"{name}:{action}" for name in collections for action in ACTIONS]
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/oauth/authorize",
+        "token_endpoint": f"{issuer}/oauth/token",
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "userinfo_endpoint": f"{issuer}/oauth/userinfo",
+        "jwks_uri": f"{issuer}/oauth/jwks",
+        "scopes_supported": [*IDENTITY, *data],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "claims_supported": ["sub", "name", "email", "auth_time", "sid", "nonce", "iss", "aud", "iat", "exp"],
+        "prompt_values_supported": ["none", "login", "consent"],
+        "ui_locales_supported": list(LANGUAGES),
+        "authorization_response_iss_parameter_supported": True,
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+    }
