@@ -244,7 +244,7 @@ async def probe_cookie_domain(view: AccessView) -> Finding:
 def judge_replay(own: int, answers: Mapping[str, int]) -> Finding:
     """The verdict: the status on the cookie's own domain and on each other one."""
     raw: dict[str, object] = {"own": own, "others": dict(answers)}
-    opened = [domain for domain, status in answers.items() if status not in (401, 403)]
+    opened = [f"{domain} ({status})" for domain, status in answers.items() if status not in (401, 403)]
     if opened:
         return Finding("broken", f"A cookie of another domain was not refused on: {', '.join(opened)}.", raw)
     if own != 200:

@@ -32,8 +32,9 @@ class Visitor:
 
     def __init__(self, face: PublicFace, *, seconds: float = 10.0) -> None:
         self._face = face
-        context = ssl.create_default_context(cafile=str(face.ca))
-        self._client = httpx.AsyncClient(verify=context, timeout=seconds, trust_env=False)
+        self._seconds = seconds
+        self._context = ssl.create_default_context(cafile=str(face.ca))
+        self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def __aenter__(self) -> "Visitor":
         return self
@@ -41,7 +42,8 @@ class Visitor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     async def request(
         self,
@@ -58,7 +60,8 @@ class Visitor:
         sent = {**(headers or {}), "Host": self._authority(domain)}
         if cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        response = await self._client.request(
+        client = self._client(domain)
+        response = await client.request(
             method,
             f"https://{self._face.address}:{self._face.https_port}{path}",
             headers=sent,
@@ -66,16 +69,25 @@ class Visitor:
             data=form,
             extensions={"sni_hostname": domain},
         )
-        self._client.cookies.clear()
+        client.cookies.clear()
         return response
 
     async def request_plainly(self, domain: str, path: str) -> httpx.Response:
         """Send one request without TLS, as a browser that was given `http://domain/…`."""
         port = self._face.http_port
-        return await self._client.get(
+        return await self._client(domain).get(
             f"http://{self._face.address}:{port}{path}",
             headers={"Host": domain if port == 80 else f"{domain}:{port}"},
         )
+
+    def _client(self, domain: str) -> httpx.AsyncClient:
+        """One for each domain: a connection that was opened for one must not carry another's requests
+        (RFC 9110 section 7.4, the edge answers 421)."""
+        if domain not in self._clients:
+            self._clients[domain] = httpx.AsyncClient(
+                verify=self._context, timeout=self._seconds, trust_env=False
+            )
+        return self._clients[domain]
 
     def _authority(self, domain: str) -> str:
         return self._face.origin(domain).removeprefix("https://")
