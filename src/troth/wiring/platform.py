@@ -10,7 +10,7 @@ import msgspec
 from troth.access.accounts import Accounts
 from troth.access.passwords import Passwords
 from troth.core.clock import SystemClock
-from troth.core.config import Settings, load_settings
+from troth.core.config import Settings, find_line, load_settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
@@ -59,7 +59,8 @@ def effective_settings(launch: Launch) -> Settings:
 
 def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
-    check_region(settings.platform.region)
+    line = find_line(settings.file, "platform", "region")
+    check_region(settings.platform.region, file=settings.file, line=line)
     find_programs(settings.database.binaries, tools_folder())
     if state is not None:
         check_size(state, settings.database.members)
