@@ -180,10 +180,12 @@ $$;
 -- Sessions --------------------------------------------------------------------------------------------------
 
 -- Whether a session, or a grant under one, is alive at this moment. The tenant's context must be set. Every
--- API call asks this in its own round trip: no cache can outlive a logout.
+-- API call asks this in its own round trip: no cache can outlive a logout. PL/pgSQL, because a connection then
+-- keeps its plan: as an SQL function it was planned anew in each transaction, 1.3 ms instead of 0.1.
 create function troth.session_alive(p_session uuid) returns boolean
-language sql stable as $$
-    select exists (
+language plpgsql stable as $$
+begin
+    return exists (
         select from troth.session s
         join troth.person p on p.id = s.person_id
         join troth.tenant t on t.id = s.tenant_id
@@ -201,7 +203,7 @@ language sql stable as $$
           and (s.parent_id is null or (
               parent.ended_at is null and parent.expires_at > now() and parent.seen_at + parent.idle > now()
               and parent.created_at >= p.sessions_from)));
-$$;
+end $$;
 
 create function troth.scopes_of(p_roles text[]) returns text[]
 language sql stable as $$
