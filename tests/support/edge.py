@@ -9,13 +9,12 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
 from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
 from troth.core.process import Endpoint, ProcessSpec
@@ -144,24 +143,23 @@ class World:
 
     async def until_seen(self, target: str, phase: str = "body") -> dict[str, Any]:
         """Wait until an instance has noted a request for `target`."""
-        async with asyncio.timeout(10):
-            while not (notes := self.seen(target=target, phase=phase)):
-                await asyncio.sleep(0.01)
-        return notes[-1]
+        await until(lambda: bool(self.seen(target=target, phase=phase)))
+        return self.seen(target=target, phase=phase)[-1]
 
-    async def raw(self, data: bytes, *, domain: str = RESIDENTS, close: bool = True) -> bytes:
-        """Send bytes as they are over TLS and return what comes back until the edge closes."""
+    async def raw(self, data: bytes, *, domain: str = RESIDENTS, until_closed: bool = True) -> bytes:
+        """Send bytes as they are over TLS; return the answer, which says its length or ends with closing."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.state.https_port, ssl=self.trust(), server_hostname=domain
         )
-        writer.write(data)
-        if close:
-            with contextlib.suppress(asyncio.IncompleteReadError):
-                answer = await asyncio.wait_for(reader.read(), 10)
-        else:
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-        writer.transport.abort()
-        return answer
+        try:
+            writer.write(data)
+            if until_closed:
+                return await asyncio.wait_for(reader.read(), 10)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            return head + await asyncio.wait_for(reader.readexactly(int(length.partition(b":")[2])), 10)
+        finally:
+            writer.transport.abort()
 
 
 class Browser:
@@ -203,6 +201,13 @@ def told(answer: httpx.Response) -> dict[str, list[str]]:
     return headers
 
 
+async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait for something in another process that tells nobody when it happens."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 there is no event to wait for
+            await asyncio.sleep(0.02)
+
+
 async def listening(port: int) -> None:
     """Wait until something accepts connections on a port of this machine."""
     async with asyncio.timeout(15):
@@ -223,10 +228,6 @@ async def running_world(folder: Path) -> AsyncIterator[World]:
         yield world
     finally:
         await world.stop()
-
-
-def encode_config(config: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(config)
 
 
 def udp_bound(port: int) -> bool:

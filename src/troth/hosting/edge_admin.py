@@ -1,5 +1,6 @@
 """Starting the edge and talking to it over its administration socket."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,17 +18,22 @@ from troth.hosting.edge_state import EdgeState
 _SOCKET_PATH_BYTES = 100
 """Linux takes 107 bytes for a unix socket's path (unix(7)); Caddy binds exactly what it is given."""
 
+_GAUGE = re.compile(r'^caddy_reverse_proxy_upstreams_healthy\{upstream="([^"]+)"\} ([01])$', re.MULTILINE)
+
 _LOAD_SECONDS = 30.0
 """A reload returns once the old servers have ended, at the latest after their grace of ten seconds."""
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """An instance as the edge sees it. `fails` counts failed requests of the last second, `num_requests`
-    those in flight."""
+    """A place as the edge sees it. `num_requests` are in flight.
+
+    `healthy` is the edge's own count, which it brings up to date every ten seconds; nothing before the first.
+    Who needs to know at once asks the instance.
+    """
 
     address: str
     num_requests: int
-    fails: int
+    healthy: bool | None = None
 
 
 def caddy_binary() -> Path:
@@ -95,15 +101,21 @@ class EdgeAdmin:
         _keep(config, self._file)
 
     async def upstreams(self) -> tuple[Upstream, ...]:
-        """Every instance that the edge knows. Raises PlatformError when the edge does not answer."""
-        answer = await self._ask("GET", "/reverse_proxy/upstreams")
-        if answer.status_code != httpx.codes.OK:
-            raise PlatformError(f"The edge does not tell about its instances: {_words(answer)}")
-        return msgspec.json.decode(answer.content, type=tuple[Upstream, ...])
+        """Every place that the edge knows. Raises PlatformError when the edge does not answer."""
+        listed = await self._get("/reverse_proxy/upstreams")
+        health = _health((await self._get("/metrics")).text)
+        known = msgspec.json.decode(listed.content, type=tuple[Upstream, ...])
+        return tuple(msgspec.structs.replace(one, healthy=health.get(one.address)) for one in known)
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._client.aclose()
+
+    async def _get(self, path: str) -> httpx.Response:
+        answer = await self._ask("GET", path)
+        if answer.status_code != httpx.codes.OK:
+            raise PlatformError(f"The edge does not tell about its instances: {_words(answer)}")
+        return answer
 
     async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
@@ -114,6 +126,11 @@ class EdgeAdmin:
                 hint="See the edge's log.",
                 detail=repr(error),
             ) from error
+
+
+def _health(metrics: str) -> dict[str, bool]:
+    """The gauge of each upstream in the Prometheus text format."""
+    return {address: value == "1" for address, value in _GAUGE.findall(metrics)}
 
 
 def _words(answer: httpx.Response) -> str:
@@ -139,7 +156,7 @@ def _keep(config: dict[str, Any], file: Path) -> None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Little memory, and no folder of the user's: these are where Caddy looks for settings and writes marks."""
+    """Little memory, and no folder of the user's: Caddy looks for settings and writes marks in these."""
     return {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),

@@ -113,7 +113,7 @@ def _insist(address: str, port: int, key: str, *, udp: bool) -> None:
     raise ConfigError(
         f"Port {port} on {address} cannot be used: {os.strerror(trouble.errno or 0)}.",
         key=key,
-        hint="Choose a port of 1024 or more, or allow low ones: sysctl net.ipv4.ip_unprivileged_port_start=80",
+        hint="Choose one of 1024 or more, or allow low ones: sysctl net.ipv4.ip_unprivileged_port_start=80",
     )
 
 

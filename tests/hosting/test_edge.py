@@ -1,0 +1,158 @@
+"""The rendered configuration, read as a contract; the real edge is in the files beside this one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from troth.core.ca import LeafFiles
+from troth.core.process import Endpoint
+from troth.hosting.edge import render
+from troth.hosting.edge_state import (
+    EdgeApp,
+    EdgeDomain,
+    EdgeState,
+    PrivateListener,
+    service_name,
+)
+
+
+def leaf(name: str) -> LeafFiles:
+    return LeafFiles(Path(f"/s/{name}.pem"), Path(f"/s/{name}.key"))
+
+
+def place(port: int) -> Endpoint:
+    return Endpoint("127.0.0.1", port)
+
+
+STATE = EdgeState(
+    address="127.0.0.1",
+    https_port=8443,
+    http_port=8080,
+    domains=(
+        EdgeDomain("residents.localhost", "portal", leaf("residents")),
+        EdgeDomain("owners.localhost", "portal", leaf("owners")),
+        EdgeDomain("shop.localhost", "shop", leaf("shop")),
+    ),
+    web=(place(20001), place(20002)),
+    apps=(EdgeApp("portal", (place(20003), place(20004))), EdgeApp("shop", (place(20005),), max_body=5)),
+    client=leaf("edge-client"),
+    instances_ca=Path("/s/instances.pem"),
+    private=PrivateListener(place(20009), leaf("edge-server"), Path("/s/apps.pem")),
+    admin_socket=Path("/s/edge.sock"),
+    storage=Path("/s/edge"),
+    access_log=Path("/s/access.log"),
+    log=Path("/s/edge.log"),
+)
+
+
+def servers(state: EdgeState = STATE) -> dict[str, Any]:
+    return render(state)["apps"]["http"]["servers"]
+
+
+def proxies(node: Any) -> list[dict[str, Any]]:
+    """Every reverse_proxy handler below a node of the configuration."""
+    if isinstance(node, list):
+        return [found for item in node for found in proxies(item)]
+    if not isinstance(node, dict):
+        return []
+    mine = [node] if node.get("handler") == "reverse_proxy" else []
+    return mine + [found for value in node.values() for found in proxies(value)]
+
+
+def test_the_same_state_renders_the_same_bytes() -> None:
+    assert json.dumps(render(STATE)) == json.dumps(render(msgspec.structs.replace(STATE)))
+
+
+def test_every_server_listens_where_it_was_told_and_obtains_nothing_by_itself() -> None:
+    listen = {name: server["listen"] for name, server in servers().items()}
+    assert listen == {
+        "public": ["127.0.0.1:8443"],
+        "redirect": ["127.0.0.1:8080"],
+        "private": ["127.0.0.1:20009"],
+    }
+    assert all(server["automatic_https"] == {"disable": True} for server in servers().values())
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    assert servers(msgspec.structs.replace(STATE, address="::"))["public"]["listen"] == ["[::]:8443"]
+
+
+def test_the_redirect_names_the_port_only_when_it_is_not_443() -> None:
+    assert "https://{http.request.host}:8443{http.request.uri}" in json.dumps(servers()["redirect"])
+    standard = msgspec.structs.replace(STATE, https_port=443)
+    assert "https://{http.request.host}{http.request.uri}" in json.dumps(servers(standard)["redirect"])
+
+
+def test_every_hop_inward_is_mutual_tls_with_a_service_that_proves_its_name() -> None:
+    found = proxies(servers())
+    assert len(found) == 6  # web, and for each of two applications the question and the pass; the private API
+    for proxy in found:
+        tls = proxy["transport"]["tls"]
+        ports = {int(upstream["dial"].rpartition(":")[2]) for upstream in proxy["upstreams"]}
+        service = {20001: "web", 20003: "portal", 20005: "shop"}[min(ports)]
+        assert tls["server_name"] == service_name(service)
+        assert tls["ca"]["pem_files"] == ["/s/instances.pem"]
+        assert (tls["client_certificate_file"], tls["client_certificate_key_file"]) == (
+            "/s/edge-client.pem",
+            "/s/edge-client.key",
+        )
+        assert "insecure_skip_verify" not in tls
+
+
+def test_every_way_to_an_application_asks_for_the_session_first_and_hides_the_cookie_then() -> None:
+    for route in servers()["public"]["routes"][-2:]:
+        steps = [handler.get("rewrite", {}).get("uri", handler["handler"]) for handler in route["handle"]]
+        assert steps == [
+            "subroute",
+            "headers",
+            "/internal/forward",
+            "headers",
+            "subroute",
+            "request_body",
+            "reverse_proxy",
+        ]
+
+
+def test_each_domain_leads_to_its_own_application() -> None:
+    hosts = [route["match"][0]["host"] for route in servers()["public"]["routes"][-2:]]
+    assert hosts == [["residents.localhost", "owners.localhost"], ["shop.localhost"]]
+
+
+def test_each_application_has_its_own_limit() -> None:
+    limits = [h["max_size"] for r in servers()["public"]["routes"] for h in r["handle"] if "max_size" in h]
+    assert limits == [1024 * 1024, 16 * 1024 * 1024, 5]
+
+
+def test_the_private_listener_demands_a_certificate_of_an_application() -> None:
+    (policy,) = servers()["private"]["tls_connection_policies"]
+    assert policy["client_authentication"] == {
+        "mode": "require_and_verify",
+        "ca": {"provider": "file", "pem_files": ["/s/apps.pem"]},
+    }
+    assert policy["protocol_min"] == "tls1.3"
+
+
+def test_the_public_side_never_shows_the_private_certificate() -> None:
+    (policy,) = servers()["public"]["tls_connection_policies"]
+    names = ["residents.localhost", "owners.localhost", "shop.localhost"]
+    assert policy["match"]["sni"] == policy["certificate_selection"]["any_tag"] == names
+    files = render(STATE)["apps"]["tls"]["certificates"]["load_files"]
+    assert [file["certificate"] for file in files if file["tags"] == ["private"]] == ["/s/edge-server.pem"]
+
+
+def test_the_hybrid_key_exchange_comes_first_and_nothing_below_tls_1_2() -> None:
+    (policy,) = servers()["public"]["tls_connection_policies"]
+    assert policy["curves"][0] == "x25519mlkem768"
+    assert policy["protocol_min"] == "tls1.2"
+    assert all(
+        "ECDHE" in cipher and ("GCM" in cipher or "POLY1305" in cipher) for cipher in policy["cipher_suites"]
+    )
+
+
+def test_the_administration_is_a_unix_socket_and_nothing_is_kept() -> None:
+    admin = render(STATE)["admin"]
+    assert admin["listen"] == "unix//s/edge.sock|0600"
+    assert admin["config"] == {"persist": False}
+    assert admin["enforce_origin"] is True

@@ -1,0 +1,402 @@
+"""What passes through a real edge, what is taken away on the way, and what is refused."""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from support.edge import OWNERS, RESIDENTS, World, running_world, told, until
+
+HSTS = "max-age=63072000; includeSubDomains; preload"
+
+
+@pytest.fixture(scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running_world(tmp_path_factory.mktemp("edge")) as running:
+        yield running
+
+
+WEB_PATHS = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/oauth/token",
+    "/login",
+    "/login/reset",
+    "/logout",
+    "/session",
+    "/session/token",
+    "/api/v1/tickets/7?full=1",
+    "/api/openapi.json",
+    "/health",
+    "/troth-assets/style.css",
+]
+
+
+@pytest.mark.parametrize("path", WEB_PATHS)
+async def test_troths_own_paths_go_to_the_web_service_as_they_came(world: World, path: str) -> None:
+    async with world.browser(session=True) as browser:
+        answer = await browser.get(path, headers={"Authorization": "Bearer mine"})
+    assert answer.json()["name"].startswith("web-")
+    assert answer.json()["target"] == path
+    headers = told(answer)
+    assert headers["authorization"] == ["Bearer mine"]
+    assert headers["cookie"] == ["theme=dark; __Host-troth=good; tour=done"]
+    assert headers["host"] == [f"{RESIDENTS}:{world.state.https_port}"]
+
+
+@pytest.mark.parametrize("path", ["/", "/page", "/loginx", "/sessions", "/apis", "/oauthx", "/health/x"])
+async def test_everything_else_goes_to_the_application(world: World, path: str) -> None:
+    async with world.browser(OWNERS, session=True) as browser:
+        answer = await browser.get(path)
+    assert answer.json()["name"].startswith("portal-")
+    assert told(answer)["host"] == [f"{OWNERS}:{world.state.https_port}"]
+
+
+async def test_the_application_gets_the_sessions_token_and_brand_and_never_the_cookie(world: World) -> None:
+    async with world.browser(session=True) as browser:
+        headers = told(await browser.get("/page"))
+    assert headers["authorization"] == ["Bearer token-of-the-session"]
+    assert headers["cookie"] == ["theme=dark; tour=done"]
+    assert headers["x-troth-brand-name"] == ["Residents"]
+    assert headers["x-troth-brand-colour"] == ["#123456"]
+    assert headers["x-troth-person"] == ["Ada%20L%C3%B6w"]
+    assert headers["x-troth-tenant"] == ["north"]
+    assert "x-troth-access-token" not in headers
+
+
+async def test_the_question_whose_session_it_is_says_what_was_asked_but_sends_no_body(world: World) -> None:
+    async with world.browser(session=True) as browser:
+        answer = await browser.ask("POST", "/save?a=1&b=%20", content=b"x" * 1000)
+    assert (answer.json()["length"], answer.json()["method"]) == (1000, "POST")
+    question = world.seen(target="/internal/forward")[-1]
+    asked = [
+        q
+        for q in world.seen(target="/internal/forward")
+        if ["x-forwarded-uri", "/save?a=1&b=%20"] in q["headers"]
+    ]
+    headers = dict(asked[0]["headers"])
+    assert question["method"] == "GET"
+    assert headers["x-forwarded-method"] == "POST"
+    assert headers["host"] == f"{RESIDENTS}:{world.state.https_port}"
+    assert headers.get("content-length", "0") == "0"
+    assert "transfer-encoding" not in headers
+
+
+async def test_a_visitor_without_a_session_is_sent_to_sign_in_and_the_application_sees_nothing(
+    world: World,
+) -> None:
+    async with world.browser() as browser:
+        answer = await browser.get("/private-corner")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/login?return_to=%2F")
+    assert not world.seen(target="/private-corner")
+    assert not [name for name in answer.headers if name.startswith("x-troth")]
+
+
+async def test_an_anonymous_visitor_of_a_public_path_brings_no_token(world: World) -> None:
+    async with world.browser() as browser:
+        headers = told(await browser.get("/public/news", headers={"Authorization": "Bearer forged"}))
+    assert "authorization" not in headers
+    assert headers["x-troth-tenant"] == ["north"]
+    assert "x-troth-person" not in headers
+
+
+FORGED = {
+    "Authorization": "Bearer forged",
+    "X-Troth-Person": "forged",
+    "X-Troth-Access-Token": "forged",
+    "X-Troth-Brand-Name": "forged",
+    "X-Troth-Anything": "forged",
+    "x_troth_person": "forged",
+    "X-Troth_Tenant": "forged",
+    "Forwarded": "for=forged",
+    "X-Forwarded-For": "forged",
+    "X-Forwarded-Host": "forged",
+    "X-Forwarded-Method": "forged",
+    "X-Forwarded-Uri": "/public/forged",
+    "X-Forwarded-User": "forged",
+    "X-Real-IP": "forged",
+    "X-Original-URL": "/forged",
+    "X-Rewrite-URL": "/forged",
+    "X-HTTP-Method-Override": "forged",
+    "X-Request-Id": "forged",
+    "Proxy": "forged",
+}
+
+
+@pytest.mark.parametrize("path", ["/public/page", "/login", "/api/v1/x"])
+async def test_what_a_client_says_in_the_name_of_the_edge_is_dropped(world: World, path: str) -> None:
+    forged = dict(FORGED)
+    if path != "/public/page":
+        del forged["Authorization"]
+    async with world.browser() as browser:
+        answer = await browser.get(path, headers=forged)
+    assert answer.status_code == 200
+    assert "forged" not in json.dumps(answer.json()["headers"])
+    assert told(answer)["x-forwarded-for"] == ["127.0.0.1"]
+
+
+async def test_a_forged_path_does_not_make_a_private_page_public(world: World) -> None:
+    async with world.browser() as browser:
+        answer = await browser.get("/secret", headers={"X-Forwarded-Uri": "/public/x"})
+    assert answer.status_code == 302
+
+
+TRICKS = [
+    b"Connection: close, Authorization, X-Troth-Person, Cookie, X-Request-Id, X-Forwarded-For",
+    b"Connection: close\r\nConnection: authorization\r\nConnection: x-troth-person",
+    b"Connection: close\r\nKeep-Alive: x\r\nTE: trailers, authorization\r\nTrailer: Authorization",
+]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+async def test_the_connection_header_cannot_undo_what_the_edge_adds(world: World, trick: bytes) -> None:
+    host = f"{RESIDENTS}:{world.state.https_port}".encode()
+    request = (
+        b"GET /page HTTP/1.1\r\nHost: " + host + b"\r\nCookie: __Host-troth=good\r\n" + trick + b"\r\n\r\n"
+    )
+    answer = await world.raw(request, until_closed=False)
+    headers = dict(json.loads(answer.partition(b"\r\n\r\n")[2])["headers"])
+    assert headers["authorization"] == "Bearer token-of-the-session"
+    assert headers["x-troth-person"] == "Ada%20L%C3%B6w"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert "x-request-id" in headers
+
+
+COOKIES = [
+    ("__Host-troth=good", None),
+    ("__Host-troth=good; a=1", "a=1"),
+    ("a=1; __Host-troth=good", "a=1"),
+    ("a=1;__Host-troth=good;b=2", "a=1;b=2"),
+    ("a=1; __Host-troth=good; __Host-troth=other; b=2", "a=1; b=2"),
+    ("a=1;  __host-troth = good; b=2", "a=1; b=2"),
+    ("__Host-troth=good; __Host-troth", "__Host-troth"),
+    ("__Host-troth=good; my__Host-troth=mine; __Host-troth2=two", "my__Host-troth=mine; __Host-troth2=two"),
+]
+
+
+@pytest.mark.parametrize(("sent", "seen"), COOKIES)
+async def test_only_our_own_cookie_is_taken_out(world: World, sent: str, seen: str | None) -> None:
+    async with world.browser() as browser:
+        headers = told(await browser.get("/page", headers={"Cookie": sent + "; __Host-troth=good"}))
+    assert headers.get("cookie", [None]) == [seen]
+
+
+async def test_cookies_spread_over_several_headers_are_cleaned_in_each(world: World) -> None:
+    host = f"{RESIDENTS}:{world.state.https_port}".encode()
+    lines = b"Cookie: a=1; __Host-troth=other\r\nCookie: __Host-troth=good; b=2\r\nConnection: close\r\n\r\n"
+    answer = await world.raw(b"GET /page HTTP/1.1\r\nHost: " + host + b"\r\n" + lines, until_closed=False)
+    assert b"__Host-troth" not in answer
+    assert b"a=1" in answer
+    assert b"b=2" in answer
+
+
+@pytest.mark.parametrize(
+    "name", ["__Host-troth=evil; Path=/; Secure", "__host-TROTH=x", " =__Host-troth=evil"]
+)
+async def test_an_application_cannot_set_our_cookie(world: World, name: str) -> None:
+    async with world.browser(session=True) as browser:
+        answer = await browser.get(
+            "/page", params=[("h", f"Set-Cookie:{name}"), ("h", "Set-Cookie:own=1; Path=/")]
+        )
+    cookies = answer.headers.get_list("set-cookie")
+    assert "own=1; Path=/" in cookies
+    assert [cookie for cookie in cookies if cookie not in ("", "own=1; Path=/")] == []
+
+
+async def test_the_web_service_sets_our_cookie(world: World) -> None:
+    async with world.browser() as browser:
+        answer = await browser.get("/login", params={"h": "Set-Cookie:__Host-troth=new; Path=/; Secure"})
+    assert answer.headers["set-cookie"] == "__Host-troth=new; Path=/; Secure"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.troth/ready",
+        "/.TROTH/ready",
+        "/%2etroth/ready",
+        "//.troth/ready",
+        "/internal/forward",
+        "/%69nternal/forward",
+        "/internal",
+    ],
+)
+async def test_inner_paths_do_not_exist_outside(world: World, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: {RESIDENTS}\r\nConnection: close\r\n\r\n".encode()
+    assert (await world.raw(request)).startswith(b"HTTP/1.1 404 ")
+
+
+AMBIGUOUS = [
+    "/public/../secret",
+    "/public/%2e%2e/secret",
+    "/public/.%2E/x",
+    "/a/./b",
+    "/public/..%2fsecret",
+    "/public%2f..%2fsecret",
+    "/a%5c..%5cb",
+    "/a\\b",
+    "/a%00",
+    "/api/../internal/forward",
+    "/x/..",
+]
+
+
+@pytest.mark.parametrize("path", AMBIGUOUS)
+async def test_paths_that_can_be_read_in_two_ways_are_refused(world: World, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: {RESIDENTS}\r\nConnection: close\r\n\r\n".encode()
+    assert (await world.raw(request)).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/public/a..b", "/public/.hidden", "/public/x?next=/../y&z=%2f%00", "/public/%C3%A9"]
+)
+async def test_ordinary_paths_with_dots_and_queries_pass(world: World, path: str) -> None:
+    async with world.browser() as browser:
+        assert (await browser.get(path)).json()["target"] == path
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "TRACK", "BREW"])
+async def test_methods_that_nobody_needs_are_refused(world: World, method: str) -> None:
+    target = f"{RESIDENTS}:443" if method == "CONNECT" else "/api/v1/x"
+    request = f"{method} {target} HTTP/1.1\r\nHost: {RESIDENTS}\r\nConnection: close\r\n\r\n".encode()
+    assert (await world.raw(request)).startswith((b"HTTP/1.1 405 ", b"HTTP/1.1 400 "))
+
+
+@pytest.mark.parametrize("path", ["/login", "/public/x", "/private", "/internal/forward"])
+async def test_every_answer_carries_the_security_headers(world: World, path: str) -> None:
+    async with world.browser() as browser:
+        answer = await browser.get(path, params={"h": "Strict-Transport-Security:max-age=0"})
+    assert answer.headers.get_list("strict-transport-security") == [HSTS]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "strict-origin-when-cross-origin"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+    assert "camera=()" in answer.headers["permissions-policy"]
+    assert len(answer.headers.get_list("x-request-id")) == 1
+    assert "server" not in answer.headers
+    assert "via" not in answer.headers
+
+
+async def test_what_an_application_says_of_its_own_safety_stands(world: World) -> None:
+    said = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors https://a.example",
+        "Referrer-Policy": "no-referrer",
+        "Permissions-Policy": "camera=(self)",
+        "Cross-Origin-Opener-Policy": "unsafe-none",
+    }
+    params = [("h", f"{name}:{value}") for name, value in said.items()]
+    params += [("h", "Server:secret/1.0"), ("h", "X-Powered-By:php"), ("h", "X-Troth-Person:Ada")]
+    async with world.browser(session=True) as browser:
+        answer = await browser.get("/page", params=params)
+    for name, value in said.items():
+        assert answer.headers.get_list(name) == [value]
+    assert {"server", "x-powered-by", "x-troth-person", "x-frame-options"}.isdisjoint(answer.headers)
+
+
+async def test_the_edges_own_errors_are_a_page_for_people_and_a_problem_for_programs(world: World) -> None:
+    async with world.browser() as browser:
+        page = await browser.get("/internal/x", headers={"Accept": "text/html,*/*"})
+        problem = await browser.get("/internal/x", headers={"Accept": "application/json"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["x-request-id"] in page.text
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json() == {
+        "type": "about:blank",
+        "title": "There is nothing here",
+        "status": 404,
+        "code": "not_found",
+        "instance": f"urn:uuid:{problem.headers['x-request-id']}",
+    }
+
+
+async def test_headers_beyond_the_limit_are_refused(world: World) -> None:
+    filler = b"X-Filler: " + b"a" * 60_000
+    request = b"GET / HTTP/1.1\r\nHost: " + RESIDENTS.encode() + b"\r\n" + filler + b"\r\n\r\n"
+    assert (await world.raw(request)).startswith(b"HTTP/1.1 431 ")
+
+
+async def open_socket(world: World, *lines: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    """Begin a WebSocket through the edge; returns what the answer's head says."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", world.state.https_port, ssl=world.trust(), server_hostname=RESIDENTS
+    )
+    key = base64.b64encode(os.urandom(16)).decode()
+    head = [
+        "GET /live HTTP/1.1",
+        f"Host: {RESIDENTS}:{world.state.https_port}",
+        "Connection: keep-alive, Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key}",
+        *lines,
+        "",
+        "",
+    ]
+    writer.write("\r\n".join(head).encode())
+    return reader, writer, await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+
+
+async def test_a_websocket_of_the_same_site_passes_both_ways(world: World) -> None:
+    origin = f"Origin: https://{RESIDENTS}:{world.state.https_port}"
+    reader, writer, head = await open_socket(world, "Cookie: __Host-troth=good", origin)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    writer.write(b"\x81\x05hello")
+    assert await asyncio.wait_for(reader.readexactly(7), 5) == b"\x81\x05hello"
+    writer.close()
+    opened = dict(world.seen(target="/live")[-1]["headers"])
+    assert opened["authorization"] == "Bearer token-of-the-session"
+    assert "cookie" not in opened
+    assert "upgrade" not in dict(world.seen(target="/internal/forward")[-1]["headers"])
+
+
+async def test_a_websocket_from_another_site_is_refused_before_the_application_sees_it(world: World) -> None:
+    before = len(world.seen(target="/live"))
+    cookie = "Cookie: __Host-troth=good"
+    for origin in (f"https://evil.{RESIDENTS}:{world.state.https_port}", f"https://{OWNERS}", "null"):
+        _, writer, head = await open_socket(world, cookie, f"Origin: {origin}")
+        assert head.startswith(b"HTTP/1.1 403 ")
+        writer.close()
+    assert len(world.seen(target="/live")) == before
+
+
+async def test_a_websocket_without_a_session_is_sent_away(world: World) -> None:
+    _, writer, head = await open_socket(world)
+    assert head.startswith(b"HTTP/1.1 302 ")
+    writer.close()
+
+
+async def test_a_stream_reaches_the_client_while_it_is_being_made(world: World) -> None:
+    async with world.browser(session=True) as browser:
+        stream = browser.client.stream("GET", "/stream", extensions=browser.extensions)
+        async with stream as answer:
+            pieces = answer.aiter_raw()
+            assert await asyncio.wait_for(anext(pieces), 5) == b"one\n"
+            (world.folder / "release").touch()
+            assert await asyncio.wait_for(anext(pieces), 5) == b"two\n"
+
+
+async def test_the_log_holds_no_query_cookie_token_or_whole_address(world: World) -> None:
+    async with world.browser(session=True) as browser:
+        answer = await browser.get(
+            "/login?code=s3cret-code", headers={"Authorization": "Bearer s3cret-token"}
+        )
+        await browser.get(
+            "/x" * 3 + "?token=s3cret-code", headers={"Referer": "https://a.example/?c=s3cret-code"}
+        )
+    await until(lambda: answer.headers["x-request-id"] in world.state.access_log.read_text())
+    for file in (world.state.access_log, world.state.log):
+        text = file.read_text()
+        assert not [word for word in ("s3cret", "__Host-troth", '_ip":"127.0.0.1"') if word in text]
+        assert file.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in world.state.access_log.read_text().splitlines()]
+    line = next(line for line in lines if line["uuid"] == answer.headers["x-request-id"])
+    assert (line["request"]["uri"], line["request"]["client_ip"], line["status"]) == (
+        "/login",
+        "127.0.0.0",
+        200,
+    )
+    assert line["upstream"].startswith("127.0.0.1:")
