@@ -55,12 +55,11 @@ def made_from() -> dict[str, str]:
 
 
 def install_lock() -> None:
-    """A new environment with exactly what the lock names. Leaves the stamp of the lock, not the project's."""
+    """A new environment with exactly what the lock names. The old one goes first, and its stamp with it."""
     print("Making .venv from requirements-dev.lock (half a minute)", flush=True)
     venv.create(VENV, clear=True, with_pip=False, symlinks=True)
     install_pip()
     pip("install", "--require-hashes", "--no-build-isolation", "--requirement", str(LOCK))
-    STAMP.write_text(json.dumps({"lock": fingerprint()["lock"]}))
 
 
 def install_pip() -> None:
