@@ -12,8 +12,8 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
-from support.postgres import Server, Tenant
 
+from support.postgres import Server, Tenant
 from troth.core import db
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.clock import SystemClock

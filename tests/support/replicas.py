@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import psutil
-from support.postgres import AS_OTHER_USER, free_port
 
-from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
+from support.postgres import AS_OTHER_USER, free_port
+from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.db import DatabaseTarget
 from troth.core.migrations import migrate
@@ -45,6 +45,7 @@ class Cluster:
         for name in ("run", "logs", "members", "consensus"):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         self._size = members
+        self._issued: set[tuple[str, str, Usage]] = set()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.describe()
 
@@ -90,7 +91,7 @@ class Cluster:
     async def start(self) -> None:
         """Start everything and wait until a write would be acknowledged by a standby."""
         clear_stale_pid(self.folder / "members")
-        self._spawn(consensus_process(self.consensus))
+        self.start_consensus()
         async with asyncio.timeout(10):
             while not await consensus_is_ready(self.consensus, self.replicas.consensus_client):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -119,6 +120,34 @@ class Cluster:
         process.wait(10)
         self.kill_postgres(member)
 
+    def start_consensus(self) -> None:
+        self._spawn(consensus_process(self.consensus))
+
+    async def stop_consensus(self) -> None:
+        process = self._processes.pop(self.consensus.name)
+        process.kill()
+        await _ended(process)
+
+    def freeze(self, member: Member) -> None:
+        """Patroni, PostgreSQL and all its children stop where they are."""
+        self._signal(member, signal.SIGSTOP)
+
+    def thaw(self, member: Member) -> None:
+        """They go on as if no time had passed."""
+        self._signal(member, signal.SIGCONT)
+
+    def renew(self) -> None:
+        """Replace all certificates on disk by new ones of the same names."""
+        for domain, name, usage in self._issued.copy():
+            self._leaf(domain, name, usage)
+
+    def _signal(self, member: Member, how: signal.Signals) -> None:
+        pid = postmaster_pid(member)
+        assert pid is not None
+        family = [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        for one in (self._processes[member.name].pid, pid, *family):
+            os.kill(one, how)
+
     async def leader(self) -> Member:
         """The member that leads now."""
         members = await self.command.wait_until_ready(seconds=60)
@@ -127,18 +156,16 @@ class Cluster:
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End every process that was started, PostgreSQL included."""
         await self.command.close()
-        members = [name for name in self._processes if name != self.consensus.name]
-        for name in [*members, *(name for name in self._processes if name not in members)]:
-            if name == self.consensus.name:
-                continue
-            self._processes[name].send_signal(how)
-        for name in members:
-            await _ended(self._processes.pop(name))
+        store = self._processes.pop(self.consensus.name, None)
+        for process in self._processes.values():
+            process.send_signal(how)
+        for process in self._processes.values():
+            await _ended(process)
+        self._processes.clear()
         for member in self.replicas.members:
             pid = postmaster_pid(member)
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
-        store = self._processes.pop(self.consensus.name, None)
         if store is not None:
             store.send_signal(how)
             await _ended(store)
@@ -166,12 +193,9 @@ class Cluster:
             server=self._leaf("database", name, "server"),
         )
 
-    def _leaf(self, domain: str, name: str, usage: str) -> LeafFiles:
-        subject = Subject(
-            common_name=name,
-            dns=("localhost",) if usage != "client" else (),
-            usage=usage,  # pyright: ignore[reportArgumentType]
-        )
+    def _leaf(self, domain: str, name: str, usage: Usage) -> LeafFiles:
+        self._issued.add((domain, name, usage))
+        subject = Subject(common_name=name, dns=() if usage == "client" else ("localhost",), usage=usage)
         leaf = self._authorities[domain].issue(subject, now=self._now, lifetime=timedelta(days=1))
         return write_leaf(leaf, self.folder / "run", f"{domain}.{name}")
 

@@ -131,7 +131,7 @@ async def consensus_is_ready(consensus: Consensus, client: LeafFiles) -> bool:
     """Whether the store answers and can agree on something."""
     try:
         answer = await _post(consensus, client, "maintenance/status", {})
-    except httpx.HTTPError:
+    except (httpx.HTTPError, OSError):
         return False
     return answer.status_code == 200 and answer.json().get("leader", "0") != "0"
 
@@ -151,7 +151,7 @@ async def release_leadership(consensus: Consensus, client: LeafFiles, *, scope: 
     try:
         answer = await _post(consensus, client, "kv/txn", body)
         answer.raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:
         raise PlatformError("The consensus store does not answer.", detail=repr(error)) from error
     return bool(answer.json().get("succeeded", False))
 
