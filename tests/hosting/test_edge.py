@@ -51,14 +51,11 @@ def servers(state: EdgeState = STATE) -> dict[str, Any]:
     return render(state)["apps"]["http"]["servers"]
 
 
-def proxies(node: Any) -> list[dict[str, Any]]:
-    """Every reverse_proxy handler below a node of the configuration."""
-    if isinstance(node, list):
-        return [found for item in node for found in proxies(item)]
-    if not isinstance(node, dict):
-        return []
-    mine = [node] if node.get("handler") == "reverse_proxy" else []
-    return mine + [found for value in node.values() for found in proxies(value)]
+def proxies() -> list[dict[str, Any]]:
+    """Every handler that passes requests on."""
+    routes = [route for server in servers().values() for route in server["routes"]]
+    handlers: list[dict[str, Any]] = [handler for route in routes for handler in route["handle"]]
+    return [handler for handler in handlers if handler["handler"] == "reverse_proxy"]
 
 
 def test_the_same_state_renders_the_same_bytes() -> None:
@@ -86,7 +83,7 @@ def test_the_redirect_names_the_port_only_when_it_is_not_443() -> None:
 
 
 def test_every_hop_inward_is_mutual_tls_with_a_service_that_proves_its_name() -> None:
-    found = proxies(servers())
+    found = proxies()
     assert len(found) == 6  # web, and for each of two applications the question and the pass; the private API
     for proxy in found:
         tls = proxy["transport"]["tls"]

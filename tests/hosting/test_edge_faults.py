@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -228,7 +227,7 @@ async def test_a_reload_under_load_costs_at_most_one_repetition(world: World) ->
         for _ in range(3):
             more = len(answers) + 30
             await world.admin.load(render(world.state), force=True)
-            await until(functools.partial(lambda wanted: len(answers) >= wanted, more))
+            await until(lambda more=more: len(answers) >= more)
         done.set()
     assert set(answers) == {200}
 

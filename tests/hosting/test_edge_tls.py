@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import struct
 from collections.abc import AsyncIterator
 
 import httpx
@@ -90,6 +91,48 @@ async def test_tls_1_2_is_spoken_with_authenticated_forward_secret_ciphers(world
 async def test_weaker_ciphers_are_refused(world: World, cipher: str) -> None:
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         await shake(world, only(world, cipher), RESIDENTS)
+
+
+X25519_MLKEM768 = 4588
+"""Its number among the named groups of TLS (IANA registry)."""
+
+
+def extension(number: int, content: bytes) -> bytes:
+    return struct.pack("!HH", number, len(content)) + content
+
+
+def undecided_hello(name: str, groups: list[int]) -> bytes:
+    """A ClientHello of TLS 1.3 that offers groups but no key for any, so that the server has to name one."""
+    listed = struct.pack(f"!{len(groups)}H", *groups)
+    host = name.encode()
+    extensions = b"".join(
+        (
+            extension(0, struct.pack("!HBH", len(host) + 3, 0, len(host)) + host),
+            extension(10, struct.pack("!H", len(listed)) + listed),
+            extension(13, bytes.fromhex("0006040308040401")),
+            extension(43, bytes.fromhex("020304")),
+            extension(51, bytes(2)),
+        )
+    )
+    suites = bytes.fromhex("0006130113021303")
+    body = b"\3\3" + os.urandom(32) + b"\x20" + os.urandom(32) + suites + b"\1\0"
+    body += struct.pack("!H", len(extensions)) + extensions
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    return b"\x16\3\1" + struct.pack("!H", len(message)) + message
+
+
+@pytest.mark.parametrize("offered", [[X25519_MLKEM768, 29, 23], [29, 23, X25519_MLKEM768]])
+async def test_the_hybrid_post_quantum_group_is_preferred_wherever_a_client_lists_it(
+    world: World, offered: list[int]
+) -> None:
+    """RFC 8446, section 4.1.4: the HelloRetryRequest names the group that the server wants a key for."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.state.https_port)
+    writer.write(undecided_hello(RESIDENTS, offered))
+    record = await reader.readexactly(5)
+    answer = await reader.readexactly(int.from_bytes(record[3:], "big"))
+    writer.transport.abort()
+    assert (record[0], answer[0]) == (22, 2)
+    assert extension(51, struct.pack("!H", X25519_MLKEM768)) in answer
 
 
 async def test_http_2_is_agreed_and_http_3_announced_and_listening(world: World) -> None:

@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ async def listening(port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_world(folder: Path) -> AsyncIterator[World]:
+async def running_world(folder: Path) -> AsyncGenerator[World]:
     """A World that runs inside the block."""
     world = World(folder)
     try:

@@ -93,7 +93,7 @@ class EdgeAdmin:
         if force:
             headers["Cache-Control"] = "must-revalidate"
         answer = await self._ask("POST", "/load", content=msgspec.json.encode(config), headers=headers)
-        if answer.status_code != httpx.codes.OK:
+        if not answer.is_success:
             raise PlatformError(
                 f"The edge refused its new configuration: {_words(answer)}",
                 hint="The former configuration goes on serving.",
@@ -113,7 +113,7 @@ class EdgeAdmin:
 
     async def _get(self, path: str) -> httpx.Response:
         answer = await self._ask("GET", path)
-        if answer.status_code != httpx.codes.OK:
+        if not answer.is_success:
             raise PlatformError(f"The edge does not tell about its instances: {_words(answer)}")
         return answer
 

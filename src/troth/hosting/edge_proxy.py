@@ -16,7 +16,15 @@ _REPLAYABLE_LENGTH = "^[0-9]{1,6}$"
 """Content-Length below one million: surely within REPLAY_BYTES. A longer or chunked body was not kept whole,
 and a retry would send the rest of it as if it were all."""
 
-_DROPPED_RESPONSE_HEADERS = ["Alt-Svc", "Server", "Strict-Transport-Security", "X-Powered-By", "X-Troth-*"]
+_DROPPED_RESPONSE_HEADERS = [
+    "Alt-Svc",
+    "Server",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Powered-By",
+    "X-Request-Id",
+    "X-Troth-*",
+]
 """What an instance may not say to a client: these are the edge's to say, or nobody's."""
 
 _UPGRADE_HEADERS = ["Connection", "Upgrade", "Sec-Websocket-*"]

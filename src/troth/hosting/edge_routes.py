@@ -145,11 +145,7 @@ def _clean() -> list[Json]:
     """Take from the request what its sender has no right to say, and number it."""
     upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
     return [
-        {
-            "handler": "headers",
-            "request": {"delete": _UNTRUSTED, "set": {}},
-            "response": {"set": {"X-Request-Id": ["{http.request.uuid}"]}},
-        },
+        {"handler": "headers", "request": {"delete": _UNTRUSTED}},
         {"handler": "headers", "request": {"set": {"X-Request-Id": ["{http.request.uuid}"]}}},
         # `Connection: Authorization` tells a proxy to drop that header: a client would undo what we add.
         _when({"not": [upgrade]}, {"handler": "headers", "request": {"delete": ["Connection", "Upgrade"]}}),
@@ -164,16 +160,16 @@ def _secure() -> list[Json]:
         "X-Content-Type-Options": ["nosniff"],
         "X-Request-Id": ["{http.request.uuid}"],
     }
-    framing = {"Content-Security-Policy": [], "X-Frame-Options": []}
     return [
         {"handler": "headers", "response": {"set": always, "delete": ["Server"]}},
         {"handler": "headers", "response": {"delete": ["Server", "Via"], "deferred": True}},
-        *(_default(name, value, {name: []}) for name, value in _DEFAULTS.items()),
-        _default("X-Frame-Options", "SAMEORIGIN", framing),
+        *(_default(name, value, name) for name, value in _DEFAULTS.items()),
+        _default("X-Frame-Options", "SAMEORIGIN", "Content-Security-Policy", "X-Frame-Options"),
     ]
 
 
-def _default(name: str, value: str, absent: Json) -> Json:
+def _default(name: str, value: str, *absent: str) -> Json:
+    """Set a header on an answer that has none of `absent`."""
     missing = {"headers": dict.fromkeys(absent)}
     return {"handler": "headers", "response": {"set": {name: [value]}, "require": missing, "deferred": True}}
 
