@@ -34,7 +34,9 @@ async def test_what_lies_in_the_database_does_not_open_a_session(house: House) -
     assert await refused(house, token_hash(begun.token).hex()[:43]) == "none"
 
 
-async def test_a_cookie_from_another_domain_opens_nothing_and_is_recorded(access: Access, house: House) -> None:
+async def test_a_cookie_from_another_domain_opens_nothing_and_is_recorded(
+    access: Access, house: House
+) -> None:
     elsewhere = await furnish(access)
     begun = await house.begin()
     assert await refused(elsewhere, begun.token) == "elsewhere"
@@ -129,7 +131,9 @@ async def test_use_is_noted_once_a_minute(house: House) -> None:
     await house.access.sessions.open(house.domain, begun.token)
     assert await house.access.auditor.fetchval(seen, begun.session.id) == before
     await alter(
-        house, "update troth.session set seen_at = now() - interval '2 minutes' where id = $1", begun.session.id
+        house,
+        "update troth.session set seen_at = now() - interval '2 minutes' where id = $1",
+        begun.session.id,
     )
     await house.access.sessions.open(house.domain, begun.token)
     assert await house.access.auditor.fetchval(seen, begun.session.id) > before

@@ -98,7 +98,9 @@ async def furnish(access: Access) -> House:
     async with access.owner.transaction() as connection:
         await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant.id))
         await connection.execute(
-            "insert into troth.role (tenant_id, name, scopes) values ($1, 'resident', $2)", tenant.id, RESIDENT
+            "insert into troth.role (tenant_id, name, scopes) values ($1, 'resident', $2)",
+            tenant.id,
+            RESIDENT,
         )
         await connection.execute(
             "insert into troth.client (tenant_id, id, name, redirect_uris, scopes)"
@@ -108,7 +110,9 @@ async def furnish(access: Access) -> House:
             CLIENT_SCOPES,
         )
     domain = await access.directory.find(tenant.domain)
-    person = await access.accounts.add(tenant.id, Profile(EMAIL, NAME), ("resident",), await password_hash(access))
+    person = await access.accounts.add(
+        tenant.id, Profile(EMAIL, NAME), ("resident",), await password_hash(access)
+    )
     return House(access, tenant, domain, person)
 
 
@@ -120,4 +124,3 @@ async def password_hash(access: Access) -> str:
     if not _hashes:
         _hashes.append(await access.passwords.hash(PASSWORD))
     return _hashes[0]
-
