@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,9 @@ from troth.core.process import Endpoint, ProcessSpec
 _VERSION = re.compile(r"etcd Version: (\d+)\.(\d+)\.(\d+)")
 _CORRUPTING = ((3, 5, 0), (3, 5, 2))
 """etcd 3.5.0 to 3.5.2 lose committed data after a crash (etcd-io/etcd, issue 13766)."""
+
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/usr/local/bin")
+"""Searched after PATH, which often leaves out the first."""
 
 _GO_MEMORY = {"GOMEMLIMIT": "48MiB", "GOGC": "50", "GOMAXPROCS": "2"}
 
@@ -44,14 +48,13 @@ class Consensus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_etcd(tools: Path | None = None) -> Path:
-    """The etcd program: on PATH, in the system's folders, or in `tools` (environment: TROTH_TOOLS).
+    """The etcd program: on PATH, in the system's folders, or in `tools`.
 
+    Without an argument `tools` is what TROTH_TOOLS names, else `.tools` beside the Python environment.
     Raises ConfigError when there is none, or only one that is known to corrupt its data.
     """
-    named = tools or (Path(os.environ["TROTH_TOOLS"]) if os.environ.get("TROTH_TOOLS") else None)
-    search = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/usr/local/bin"]
-    if named is not None:
-        search += [str(named), str(named / "bin")]
+    named = tools or Path(os.environ.get("TROTH_TOOLS") or Path(sys.prefix).parent / ".tools")
+    search = (os.environ.get("PATH", ""), *SYSTEM_FOLDERS, str(named / "bin"), str(named))
     found = shutil.which("etcd", path=os.pathsep.join(search))
     if found is None:
         raise ConfigError(
