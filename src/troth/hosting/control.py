@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from troth.hosting.wire import encode
 REQUEST_LIMIT = 16 << 10
 ANSWER_LIMIT = 4 << 20
 SECONDS = 10.0
+WORK_SECONDS = 180.0
+"""The longest that the keeper works on one request; reading it and writing the answer have `SECONDS` each."""
 CONNECTIONS = 16
 
 Answer = dict[str, object]
@@ -70,6 +73,18 @@ def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
     return answer
 
 
+def ask_soon(path: Path, request: Answer, seconds: float) -> Answer:
+    """Like `ask`, of a keeper that may have begun only now: tries for so many seconds to reach it."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return ask(path, request)
+        except NotRunning:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)
+
+
 @contextmanager
 def connected(path: Path, seconds: float = SECONDS) -> Generator[socket.socket]:
     """A connection to the keeper; raises NotRunning."""
@@ -96,7 +111,10 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     try:
         async with asyncio.timeout(SECONDS):
             line = await reader.readline()
-            writer.write(await _answer(line, handle) + b"\n")
+        async with asyncio.timeout(WORK_SECONDS):
+            answer = await _answer(line, handle)
+        async with asyncio.timeout(SECONDS):
+            writer.write(answer + b"\n")
             await writer.drain()
     except (TimeoutError, ValueError, ConnectionError) as error:
         _log.warning("a request on the control socket was dropped: %s", error or type(error).__name__)

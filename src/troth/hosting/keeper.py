@@ -153,9 +153,14 @@ class Keeper:
             case "reload" if self._plan is not None and self._plan.reload is not None:
                 return {"reloaded": await self._plan.reload()}
             case str(name) if self._plan is not None and name in self._plan.actions:
-                return await self._plan.actions[name]()
+                return await self._act(self._plan.actions[name])
             case other:
                 raise PlatformError(f"The keeper cannot do {other!r} now.")
+
+    async def _act(self, action: Callable[[], Awaitable[control.Answer]]) -> control.Answer:
+        if self._condition != "ready":
+            raise PlatformError("The platform is not up yet.", hint="See: troth status")
+        return await action()
 
     async def _status(self) -> control.Answer:
         self._troubles = await self._find_troubles()

@@ -6,6 +6,7 @@ free again exactly when the first process of the platform and the keeper have bo
 
 import fcntl
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -53,3 +54,17 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise AlreadyRunning("Troth runs already on this state folder.", hint="See: troth status") from None
+
+
+def wait_until_free(state: State, seconds: float) -> bool:
+    """Block until nobody holds the lock; False when that takes longer than so many seconds.
+
+    Whoever holds it shows no other sign of its end that every kind of containment has in common, so this asks
+    ten times a second.
+    """
+    end = time.monotonic() + seconds
+    while is_held(state):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.1)
+    return True

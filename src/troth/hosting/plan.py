@@ -9,7 +9,7 @@ Tell = Callable[[str], None]
 """Replaces the few words shown beside a running step, e.g. `2 of 3 members are running`."""
 
 Report = Callable[[], Awaitable[object]]
-"""Looks at one part of the platform; what it returns is shown by `troth status` (anything msgspec encodes)."""
+"""Looks at one part of the platform; what it returns is shown by `troth status` (with a JSON form)."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
     line: int | None = None
     key: str = ""
     promise: str = ""
+    others: tuple["Failed", ...] = ()
 
 
 class Stopping(msgspec.Struct, frozen=True, tag="stopping"):
@@ -112,6 +113,7 @@ def failed(error: TrothError) -> Failed:
         line=error.line,
         key=error.key,
         promise=error.promise,
+        others=tuple(failed(other) for other in error.others),
     )
 
 
@@ -119,7 +121,11 @@ def error_of(event: Failed) -> TrothError:
     """The error again, on the other side."""
     if not event.usage:
         return PlatformError(event.message, hint=event.hint, detail=event.detail)
-    return ConfigError(
+    return _config_error(event)
+
+
+def _config_error(event: Failed) -> ConfigError:
+    error = ConfigError(
         event.message,
         file=event.file,
         line=event.line,
@@ -127,3 +133,5 @@ def error_of(event: Failed) -> TrothError:
         hint=event.hint,
         promise=event.promise,
     )
+    error.others = tuple(_config_error(other) for other in event.others)
+    return error

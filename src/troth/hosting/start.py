@@ -20,7 +20,7 @@ PLATFORM = (sys.executable, "-I", "-m", "troth.platform")
 _FIRST = "first"
 """The name that the first process and the keeper are marked with."""
 
-_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ")
+_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "TROTH_TOOLS")
 """All that the platform takes over from a person's environment, which may hold secrets of other programs."""
 
 

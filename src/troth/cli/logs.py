@@ -1,0 +1,70 @@
+"""`troth logs`: the last lines of what the platform's processes wrote, and what comes."""
+
+import time
+from pathlib import Path
+
+from rich.text import Text
+
+from troth.cli.screen import out
+from troth.core.errors import UsageError
+from troth.core.state import State
+from troth.hosting.crashes import tail
+
+PIECE = 256 << 10
+GAP = 0.25
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_black")
+
+
+def show_logs(folder: Path, name: str, *, follow: bool, lines: int) -> int:
+    """Returns the exit status. `name` takes every log that begins with it."""
+    state = State(folder.resolve())
+    logs = [Log(path, index) for index, path in enumerate(_choose(state, name))]
+    for log in logs:
+        log.show_last(lines)
+    while follow:
+        if not any([log.show_new() for log in logs]):
+            time.sleep(GAP)
+    return 0
+
+
+def _choose(state: State, name: str) -> list[Path]:
+    known = sorted(state.logs.glob("*.log")) if state.logs.is_dir() else []
+    chosen = [path for path in known if path.stem == name] or [p for p in known if p.stem.startswith(name)]
+    if not chosen:
+        names = ", ".join(path.stem for path in known) or "none yet"
+        raise UsageError(f"There is no log {name!r} in {state.logs}. Logs: {names}.")
+    return chosen
+
+
+class Log:
+    """One file, followed by its length, for it may be cut when it has grown too large."""
+
+    def __init__(self, path: Path, index: int) -> None:
+        self._path, self._colour = path, _COLOURS[index % len(_COLOURS)]
+        self._at = path.stat().st_size
+        self._rest = b""
+
+    def show_last(self, lines: int) -> None:
+        for line in tail(self._path, PIECE).splitlines()[-lines:]:
+            self._print(line)
+
+    def show_new(self) -> bool:
+        """Print what was added; whether there was anything."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < self._at:
+            self._at = 0
+        if size == self._at:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            piece = file.read(PIECE)
+        self._at += len(piece)
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        for line in whole:
+            self._print(line)
+        return True
+
+    def _print(self, line: bytes) -> None:
+        """Control characters of a log must not reach the terminal (escape sequence injection)."""
+        text = "".join(c if c.isprintable() or c == "\t" else "�" for c in line.decode(errors="replace"))
+        out.print(Text.assemble((f"{self._path.stem:<14} ", self._colour), text), soft_wrap=True)

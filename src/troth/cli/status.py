@@ -1,0 +1,118 @@
+"""`troth status`: the keeper's answer, for programs as it is and for people as tables."""
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.screen import err, out
+from troth.core.state import State
+from troth.hosting import control
+
+HIDDEN = frozenset({"addresses", "steps", "duties", "processes", "troubles"})
+"""Parts of the answer that have a place of their own, or are for programs alone."""
+
+_COLOURS = {"ready": "green", "running": "green", "streaming": "green", "leader": "green", "suspect": "yellow"}
+_COLOURS |= {"waiting": "yellow", "draining": "yellow", "starting": "yellow", "failed": "red", "stopped": "red"}
+
+
+def show_status(folder: Path, *, json: bool) -> int:
+    """Returns the exit status: 0 only while the platform is up and ready."""
+    state = State(folder.resolve())
+    try:
+        answer = control.ask(state.control, {"do": "status"})
+    except control.NotRunning as error:
+        if json:
+            print('{"condition": "stopped", "ready": false}')  # noqa: T201
+        else:
+            err.print(f"{error.public} ({state.root})", soft_wrap=True)
+        return 1
+    if json:
+        json_module.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
+        print()  # noqa: T201
+    else:
+        _show(answer)
+    return 0 if answer["ready"] else 1
+
+
+def _show(answer: control.Answer) -> None:
+    condition, megabytes = str(answer["condition"]), cast(int, answer["memory_bytes"]) / 1e6
+    colour = "green" if answer["ready"] else "yellow"
+    name = str(answer["platform"] or "The platform")
+    facts = f"  since {answer['since']}, {megabytes:.0f} MB, version {answer['version']}"
+    out.print(Text.assemble((name, "bold"), " is ", (condition, colour), (facts, "dim")), soft_wrap=True)
+    for trouble in cast("list[str]", answer["troubles"]):
+        out.print(Text.assemble(("! ", "yellow"), trouble), soft_wrap=True)
+    if not answer["ready"]:
+        _show_part("steps", answer["steps"])
+    for part, value in answer.items():
+        if part not in HIDDEN and isinstance(value, list | dict):
+            _show_part(part, cast("list[Any] | dict[str, Any]", value))
+    _show_part("processes", answer["processes"])
+
+
+def _show_part(name: str, value: object) -> None:
+    """A list of objects becomes a table, an object a list of its members."""
+    out.print()
+    match value:
+        case [dict(), *_]:
+            out.print(_table(name, cast("list[dict[str, Any]]", value)))
+        case dict():
+            out.print(_pairs(name, cast("dict[str, Any]", value)))
+        case _:
+            out.print(Text.assemble((name.capitalize(), "bold"), "  none"))
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    columns = [column for column in rows[0] if any(_text(row.get(column)) for row in rows)]
+    for column in columns:
+        table.add_column(_heading(column), header_style="dim")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table
+
+
+def _pairs(name: str, members: dict[str, Any]) -> Table:
+    table = Table(
+        title=name.capitalize(), title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+    )
+    for key, value in members.items():
+        table.add_row(Text(_heading(key), "dim"), _cell(value))
+    return table
+
+
+def _heading(column: str) -> str:
+    return column.replace("_", " ").capitalize()
+
+
+def _cell(value: object) -> Text:
+    text = _text(value)
+    return Text(text, _COLOURS.get(text, ""))
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.1f}"
+        case list():
+            return ", ".join(_text(one) for one in cast("list[object]", value))
+        case dict():
+            pairs = cast("dict[str, object]", value).items()
+            return " ".join(f"{key}={_text(member)}" for key, member in pairs)
+        case _:
+            return _short_time(str(value))
+
+
+def _short_time(text: str) -> str:
+    """RFC 3339 to the second; people compare, they do not measure."""
+    if len(text) > 19 and text[4:5] == text[7:8] == "-" and text[10:11] == "T":
+        return text[:19].replace("T", " ") + "Z"
+    return text

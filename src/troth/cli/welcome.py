@@ -1,0 +1,89 @@
+"""What `troth up` says once everything stands."""
+
+import shlex
+from pathlib import Path
+from typing import Any, cast
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.screen import out
+from troth.core.state import State
+from troth.hosting.control import Answer
+from troth.hosting.plan import Summary
+
+
+def say_welcome(summary: Summary, seconds: float, state: State, *, detached: bool) -> None:
+    """Addresses, sign-ins, the authority to trust, and what to do next."""
+    out.print()
+    title = f"[bold]{summary.platform}[/bold] is up after {seconds:.1f} s"
+    out.print(Panel(_addresses(summary), title=title, title_align="left", border_style="green", expand=False))
+    if summary.signins:
+        out.print(_signins(summary))
+    if summary.ca is not None:
+        _say_trust(summary.ca, summary.addresses[0].url if summary.addresses else "https://localhost")
+    for note in summary.notes:
+        out.print(Text.assemble(("! ", "yellow"), note), soft_wrap=True)
+    _say_next(state, detached=detached)
+
+
+def say_running(answer: Answer) -> int:
+    """For `troth up` on a state folder on which a platform runs; returns the exit status."""
+    name = answer.get("platform") or "The platform"
+    condition = {"ready": "runs", "starting": "is starting", "troubled": "runs, with troubles"}
+    out.print(f"{name} {condition.get(str(answer.get('condition')), 'runs')} already.")
+    for address in cast("list[dict[str, str]]", answer.get("addresses") or []):
+        out.print(f"  {address['title']}  {address['url']}", soft_wrap=True)
+    out.print("See: troth status")
+    return 0
+
+
+def _addresses(summary: Summary) -> Table:
+    table = _grid()
+    for address in summary.addresses:
+        table.add_row(Text(address.title), Text(address.url, style="cyan"))
+    return table
+
+
+def _signins(summary: Summary) -> Table:
+    table: Any = Table(title="Demonstration sign-ins", title_justify="left", title_style="bold", box=None)
+    for heading in ("Who", "E-mail", "Password", "Where"):
+        table.add_column(heading, no_wrap=True, style="cyan" if heading == "Where" else "")
+    for one in summary.signins:
+        table.add_row(Text(one.name), Text(one.email), Text(one.password), Text(one.url))
+    return table
+
+
+def _say_trust(ca: Path, url: str) -> None:
+    file = shlex.quote(str(ca))
+    ways = (
+        ("curl", f"curl --cacert {file} {url}/health"),
+        ("Chromium on Linux", f"certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n Troth -i {file}"),
+        ("Firefox", f"Settings, Certificates, Authorities, Import: {ca}"),
+        ("Debian", f"sudo cp {file} /usr/local/share/ca-certificates/troth.crt && sudo update-ca-certificates"),
+        (
+            "macOS",
+            "sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain " + file,
+        ),
+    )
+    out.print(Text.assemble(("\nThe authority to trust: ", "bold"), str(ca)), soft_wrap=True)
+    for name, command in ways:
+        out.print(Text.assemble((f"  {name:<18} ", "dim"), command), soft_wrap=True)
+
+
+def _say_next(state: State, *, detached: bool) -> None:
+    folder = "" if state.root == Path(".state").resolve() else f" --state {shlex.quote(str(state.root))}"
+    out.print(Text("\nNext", "bold"))
+    for verb, what in (
+        ("status", "members, instances, edge, certificates"),
+        ("factsheet", "the 24 promises, probed now"),
+        ("logs -f", "what the processes write"),
+        ("down", "stop everything"),
+    ):
+        out.print(Text.assemble(f"  troth {verb}{folder}", (f"  {what}", "dim")), soft_wrap=True)
+    out.print(Text("\nIt goes on in the background." if detached else "\nCtrl-C stops everything.", "dim"))
+
+
+def _grid() -> Table:
+    return Table.grid(padding=(0, 3))
