@@ -27,7 +27,7 @@ up: venv etcd ## Start the platform with the example; ARGS="--members 1" for a s
 	@exec .venv/bin/troth up --config $(CONFIG) $(ARGS)
 
 down: venv ## Stop it
-	@exec .venv/bin/troth down --config $(CONFIG) $(ARGS)
+	@exec .venv/bin/troth down $(ARGS)
 
 test: lint types unit ## Everything that has to be green: format, lint, types, tests
 
