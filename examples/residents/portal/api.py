@@ -264,14 +264,14 @@ def _read_object(body: bytes) -> Content:
     """A JSON object; empty for a body that is none."""
     try:
         return dict(json.loads(body))
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return {}
 
 
 def _read_json(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise Unreachable("The answer is not JSON") from error
 
 

@@ -96,5 +96,5 @@ def _read_claims(token: str) -> dict[str, Any]:
     try:
         payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         return dict(json.loads(payload))
-    except (binascii.Error, TypeError, ValueError):
+    except (binascii.Error, RecursionError, TypeError, ValueError):
         return {}
