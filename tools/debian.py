@@ -19,16 +19,20 @@ TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 
 
 class Program(NamedTuple):
-    """Which packages bring a program and where it lies in them; `alone` if it needs none of their needs."""
+    """Which packages bring a program and where it lies in them; `alone` if it needs none of their needs.
+    Asked `question`, it ends with the status `answer`."""
 
     packages: tuple[str, ...]
     path: str
     alone: bool = False
+    question: str = "--version"
+    answer: int = 0
 
 
 PROGRAMS = {
     "etcd": Program(("etcd-server",), "usr/bin/etcd", alone=True),
-    "openssl": Program(("openssl",), "usr/bin/openssl"),
+    "openssl": Program(("openssl",), "usr/bin/openssl", question="version"),
+    "certutil": Program(("libnss3-tools",), "usr/bin/certutil", question="-H", answer=1),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }
 
@@ -115,17 +119,13 @@ def library_folders(tree: Path) -> list[Path]:
 
 
 def starts(program: Path) -> bool:
-    """Whether the program runs at all: it has to be able to say its version."""
+    """Whether the program runs at all: it has to be able to say its version, or its help."""
+    known = PROGRAMS[program.name]
     try:
-        done = subprocess.run(
-            [program, "version" if program.name == "openssl" else "--version"],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = subprocess.run([program, known.question], capture_output=True, timeout=60, check=False)
     except OSError:
         return False
-    return done.returncode == 0
+    return done.returncode == known.answer
 
 
 if __name__ == "__main__":
