@@ -1,5 +1,6 @@
 """A domain's colour as a small palette that stays readable on light and on dark pages."""
 
+import colorsys
 import re
 
 from troth.access.tenants import Branding
@@ -9,6 +10,9 @@ FALLBACK = "#1f4e79"
 TEXT_CONTRAST = 4.5
 """WCAG 2.2, success criterion 1.4.3 (AA)."""
 
+SHAPE_CONTRAST = 3.0
+"""WCAG 2.2, success criterion 1.4.11 (AA): the outline of a control."""
+
 _LIGHT_PAGE = "#ffffff"
 _DARK_PAGE = "#171a1f"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
@@ -17,12 +21,10 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 def stylesheet(branding: Branding) -> str:
     """Custom properties of one domain, for both colour schemes."""
     colour = branding.colour if _HEX.fullmatch(branding.colour) else FALLBACK
-    light = readable_on(colour, _LIGHT_PAGE)
-    dark = readable_on(colour, _DARK_PAGE)
-    return (
-        f":root{{{_properties(colour, light)}}}\n"
-        f"@media (prefers-color-scheme: dark){{:root{{{_properties(dark, dark)}}}}}\n"
-    )
+    light = _properties(colour, readable_on(colour, _LIGHT_PAGE, TEXT_CONTRAST))
+    on_dark = readable_on(colour, _DARK_PAGE, SHAPE_CONTRAST)
+    dark = _properties(on_dark, readable_on(colour, _DARK_PAGE, TEXT_CONTRAST))
+    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
 def _properties(fill: str, text: str) -> str:
@@ -34,14 +36,16 @@ def ink_on(colour: str) -> str:
     return max(("#ffffff", "#101214"), key=lambda ink: contrast(ink, colour))
 
 
-def readable_on(colour: str, page: str) -> str:
-    """`colour`, moved towards the page's opposite until text in it is readable there."""
-    target = ink_on(page)
-    for step in range(21):
-        candidate = mix(colour, target, step / 20)
-        if contrast(candidate, page) >= TEXT_CONTRAST:
+def readable_on(colour: str, page: str, wanted: float) -> str:
+    """`colour`, lighter or darker in steps until its contrast on `page` is `wanted`; hue and saturation stay."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in _channels(colour)))
+    target = 1.0 if _luminance(page) < 0.5 else 0.0
+    for step in range(101):
+        moved = lightness + (target - lightness) * step / 100
+        candidate = _hex(colorsys.hls_to_rgb(hue, moved, saturation))
+        if contrast(candidate, page) >= wanted:
             return candidate
-    return target
+    return ink_on(page)
 
 
 def contrast(one: str, other: str) -> float:
@@ -50,10 +54,8 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def mix(one: str, other: str, share: float) -> str:
-    """`one` with a `share` of `other`, 0 to 1."""
-    pairs = zip(_channels(one), _channels(other), strict=True)
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+def _hex(channels: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(channel * 255):02x}" for channel in channels)
 
 
 def _channels(colour: str) -> tuple[int, int, int]:

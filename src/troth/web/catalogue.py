@@ -67,6 +67,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Die Anwendung, von der Sie kommen, hat um etwas gebeten, das nicht gewährt werden kann. Sie können "
         "zurückgehen; es ist nichts passiert.",
     ),
+    "malformed": (
+        "Your browser sent something that cannot be read here. Go back and try again.",
+        "Ihr Browser hat etwas gesendet, das sich hier nicht lesen lässt. Gehen Sie zurück und versuchen Sie "
+        "es erneut.",
+    ),
     "unavailable": (
         "The service cannot answer right now. Please try again in a moment.",
         "Der Dienst kann gerade nicht antworten. Bitte versuchen Sie es gleich noch einmal.",

@@ -185,4 +185,4 @@ def _text(error: RequestError) -> str:
         return "busy"
     if isinstance(error, Unavailable):
         return "unavailable"
-    return "bad_request"
+    return "bad_request" if isinstance(error, OAuthError) else "malformed"
