@@ -115,7 +115,7 @@ class Session:
             case Stopping():
                 self._hide()
                 self._show_list()
-            case Stopped(seconds):
+            case Stopped(seconds) if self._steps.steps:
                 self._hide()
                 out.print(f"Every process has ended ({seconds:.1f} s).")
             case _:

@@ -53,7 +53,7 @@ def _watch_signals() -> int:
 def _start(command: list[str]) -> int:
     nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     defaults = (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGPIPE)
-    return os.posix_spawn(command[0], command, os.environ, file_actions=[nothing], setsigdef=defaults)
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=[nothing], setsigdef=defaults)
 
 
 def _wait(keeper: int, wakeup: int, lifeline: bool) -> int:

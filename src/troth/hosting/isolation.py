@@ -22,7 +22,6 @@ OTHER_USER = 65534
 _NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 _OWN_USER = ("--user", "--map-current-user")
 _OTHER_USER = ("unshare", "--user", f"--map-user={OTHER_USER}", f"--map-group={OTHER_USER}", "--")
-_GUARD = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -55,9 +54,9 @@ def contain(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
     return (*_namespace(machine.root), "--", *argv)
 
 
-def guard(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """`argv`, ended by the kernel when its parent ends, and never gaining privileges (setuid programs)."""
-    return (*_GUARD, *argv)
+def guard(argv: tuple[str, ...], number: Literal["KILL", "TERM"] = "KILL") -> tuple[str, ...]:
+    """`argv`, signalled by the kernel when its parent ends, and never gaining privileges (setuid programs)."""
+    return ("setpriv", "--pdeathsig", number, "--no-new-privs", "--", *argv)
 
 
 def as_other_user(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:

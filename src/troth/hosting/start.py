@@ -34,12 +34,12 @@ class Running(msgspec.Struct, frozen=True):
 
 
 def start_platform(
-    state: State, launch: Launch, lock: int, *, foreground: bool, command: tuple[str, ...] = PLATFORM
+    state: State, launch: Launch, lock: int, *, foreground: bool
 ) -> Running:
     """Start the first process and the keeper below it; `lock` is handed down to them."""
     machine = isolation.probe()
     launch = msgspec.structs.replace(launch, lock=lock, contained=machine.pid_namespace)
-    argv = _command(machine, foreground, (*command, encode(launch).decode()))
+    argv = _command(machine, foreground, (*PLATFORM, encode(launch).decode()))
     bound_log(state.logs / "keeper.log")
     log = open_log(state.logs / "keeper.log")
     lifeline, life = os.pipe()
@@ -98,6 +98,7 @@ def _command(machine: isolation.Machine, foreground: bool, keeper: tuple[str, ..
     kind = "contained" if machine.pid_namespace else "alone"
     lifeline = "lifeline" if foreground else "-"
     script = str(Path(init.__file__))
+    keeper = isolation.guard(keeper, "TERM")  # should the first process be killed, the keeper stops everything
     argv = isolation.contain(machine, (sys.executable, "-I", "-S", script, kind, lifeline, *keeper))
     # Alone, the first process must outlive `troth up` by the moment it takes to end its descendants.
     return isolation.guard(argv) if foreground and machine.pid_namespace else argv
