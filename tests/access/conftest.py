@@ -1,9 +1,14 @@
 """A house for the tests of access."""
 
 import pytest
+from hypothesis import settings
 
 from support.access import Access, House, furnish
 from troth.core.db import Database
+
+# How long an example takes says nothing on a machine that runs a platform beside.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 
 
 @pytest.fixture

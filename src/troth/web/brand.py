@@ -37,7 +37,7 @@ def ink_on(colour: str) -> str:
 
 
 def readable_on(colour: str, page: str, wanted: float) -> str:
-    """`colour`, lighter or darker in steps until its contrast on `page` is `wanted`; hue and saturation stay."""
+    """`colour`, lighter or darker until its contrast on `page` is `wanted`; hue and saturation stay."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in _channels(colour)))
     target = 1.0 if _luminance(page) < 0.5 else 0.0
     for step in range(101):

@@ -1,0 +1,96 @@
+"""What the database's roles may do with the tables of access: forced row-level security, narrow grants."""
+
+import asyncpg
+import pytest
+
+from support.access import Access, House, furnish
+from troth.core.db import Database
+
+TABLES = ("role", "person", "client", "session", "consent", "authorization_code", "signing_key")
+
+
+async def test_row_level_security_is_forced_on_every_table_and_troth_app_owns_none(
+    superuser_database: Database,
+) -> None:
+    rows = await superuser_database.fetch(
+        "select relname, relrowsecurity, relforcerowsecurity, pg_get_userbyid(relowner) as owner"
+        " from pg_class where relnamespace = 'troth'::regnamespace and relname = any ($1)",
+        list(TABLES),
+    )
+    assert {row["relname"] for row in rows} == set(TABLES)
+    assert all(row["relrowsecurity"] and row["relforcerowsecurity"] for row in rows)
+    assert {row["owner"] for row in rows} == {"troth_owner"}
+
+
+async def test_functions_work_with_their_callers_rights(superuser_database: Database) -> None:
+    definers = await superuser_database.fetchval(
+        "select count(*) from pg_proc where pronamespace = 'troth'::regnamespace and prosecdef"
+    )
+    assert definers == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_without_a_context_nothing_is_seen(house: House, table: str) -> None:
+    await house.begin()
+    await house.access.keys.ring(house.domain)
+    platform = " where tenant_id is not null" if table == "role" else ""
+    for reader in (house.access.database, house.access.owner):
+        assert await reader.fetchval(f"select count(*) from troth.{table}{platform}") == 0  # noqa: S608
+
+
+async def test_one_tenants_context_shows_nothing_of_another(access: Access, house: House) -> None:
+    other = await furnish(access)
+    begun = await other.begin()
+    async with access.database.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        assert not await connection.fetchval("select troth.session_alive($1)", begun.session.id)
+        seen = await connection.fetch("select distinct tenant_id from troth.person")
+        assert [row["tenant_id"] for row in seen] == [house.tenant.id]
+
+
+async def test_a_row_cannot_be_put_into_another_tenant(access: Access, house: House) -> None:
+    other = await furnish(access)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with access.database.transaction() as connection:
+            await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+            await connection.execute(
+                "insert into troth.person (id, tenant_id, email_index, profile)"
+                " values (gen_random_uuid(), $1, 'x', 'x')",
+                other.tenant.id,
+            )
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["person.profile", "person.email_index", "session.token_hash", "signing_key.private_key",
+     "authorization_code.code_hash", "authorization_code.challenge"],
+)  # fmt: skip
+async def test_the_auditor_sees_nothing_sealed_and_no_hash_that_opens_anything(
+    auditor_database: Database, column: str
+) -> None:
+    table, name = column.split(".")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await auditor_database.fetch(f"select {name} from troth.{table}")  # noqa: S608
+
+
+async def test_the_auditor_reads_password_hashes_of_all_tenants(
+    house: House, auditor_database: Database
+) -> None:
+    stored = await auditor_database.fetchval(
+        "select password_hash from troth.person where id = $1", house.person
+    )
+    assert stored.startswith("pbkdf2-sha256$600000$")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await auditor_database.execute("update troth.person set disabled = true")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["delete from troth.person", "delete from troth.session", "update troth.client set disabled = false",
+     "insert into troth.role (name, scopes) values ('x', '{}')", "delete from troth.signing_key",
+     "update troth.signing_key set private_key = 'x'", "truncate troth.session",
+     "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session"],
+)  # fmt: skip
+async def test_the_web_instances_may_do_no_more_than_they_need(database: Database, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await database.execute(statement)

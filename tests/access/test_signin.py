@@ -1,0 +1,91 @@
+"""Signing in: accounts found blindly, hashes brought up to date, failures alike."""
+
+import pytest
+
+from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
+from troth.access.accounts import Profile
+from troth.access.errors import SignInRefused
+from troth.access.passwords import Passwords
+from troth.core.db import Database
+from troth.core.errors import Unprocessable
+
+
+async def test_the_right_password_begins_a_session(house: House) -> None:
+    begun = await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+    assert begun.session.person == house.person
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, "wrong"),
+        ("nobody@example.org", PASSWORD),
+        ("", ""),
+        (EMAIL, "x" * 129),
+        ("x" * 255, PASSWORD),
+        ("\0", "\ud800"),
+    ],
+)
+async def test_every_failure_says_the_same(house: House, email: str, password: str) -> None:
+    with pytest.raises(SignInRefused) as caught:
+        await house.access.sign_in.sign_in(house.domain, email, password)
+    assert caught.value.public == "The e-mail address and password do not match."
+
+
+async def test_a_person_of_another_tenant_is_unknown_here(access: Access, house: House) -> None:
+    other = await furnish(access)
+    await access.accounts.add(house.tenant.id, Profile("only@here.example", "Only"), (), None)
+    assert await access.accounts.find(other.domain.name, other.tenant.id, "only@here.example") is None
+
+
+async def test_an_old_hash_is_brought_up_to_date_at_sign_in(house: House) -> None:
+    old = await Passwords(rounds=1000).hash(PASSWORD)
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute("update troth.person set password_hash = $1", old)
+    await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+    stored = await house.access.auditor.fetchval(
+        "select password_hash from troth.person where id = $1", house.person
+    )
+    assert stored.startswith("pbkdf2-sha256$600000$")
+    await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+
+
+async def test_a_new_password_ends_what_the_old_one_began(house: House) -> None:
+    access = house.access
+    begun = await access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+    await access.accounts.set_password(house.tenant.id, house.person, "another one", access.passwords)
+    assert not await alive(house, begun.session.id)
+    with pytest.raises(SignInRefused):
+        await access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+    fresh = await access.sign_in.sign_in(house.domain, EMAIL, "another one")
+    assert await alive(house, fresh.session.id)
+
+
+async def alive(house: House, session: object) -> bool:
+    async with house.access.database.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        return await connection.fetchval("select troth.session_alive($1)", session)
+
+
+async def test_adding_the_same_address_twice_keeps_the_first(house: House) -> None:
+    again = await house.access.accounts.add(house.tenant.id, Profile(EMAIL.upper(), "Else"), (), "x")
+    assert again == house.person
+
+
+@pytest.mark.parametrize(
+    "email", ["", "x", "x@", "@x.example", "x@y", "x\n@y.example", "x" * 250 + "@y.example"]
+)
+async def test_what_is_no_address_is_not_added(house: House, email: str) -> None:
+    with pytest.raises(Unprocessable):
+        await house.access.accounts.add(house.tenant.id, Profile(email, "X"), (), None)
+
+
+async def test_names_and_addresses_lie_sealed(house: House, superuser_database: Database) -> None:
+    row = await superuser_database.fetchrow("select * from troth.person where id = $1", house.person)
+    assert row is not None
+    text = repr(dict(row)).encode()
+    for plain in (EMAIL, NAME, "Weber"):
+        assert plain.encode() not in text
+        assert plain.encode() not in bytes(row["profile"])
+        assert plain.encode() not in bytes(row["email_index"])
