@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from support.postgres import Server, Tenant
-from troth.core import db
+from troth.core import connection, db
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.db import Database
@@ -120,11 +120,11 @@ async def test_a_fault_of_the_caller_is_told_as_it_is(database: Database) -> Non
 async def test_a_transaction_is_kept_whole_or_not_at_all(owner_database: Database, tenant: Tenant) -> None:
     rename = "update troth.tenant set name = $2 where id = $1"
     name = "select name from troth.tenant where id = $1"
-    async with owner_database.transaction() as connection:
-        await connection.execute(rename, tenant.id, "kept")
+    async with owner_database.transaction() as inside:
+        await inside.execute(rename, tenant.id, "kept")
     with pytest.raises(LookupError):
-        async with owner_database.transaction() as connection:
-            await connection.execute(rename, tenant.id, "dropped")
+        async with owner_database.transaction() as inside:
+            await inside.execute(rename, tenant.id, "dropped")
             raise LookupError
     assert await owner_database.fetchval(name, tenant.id) == "kept"
 
@@ -218,7 +218,7 @@ async def test_a_leader_that_hangs_costs_a_call_its_deadline_and_no_more(
     breakable: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "DEADLINE_SECONDS", 1.5)
-    monkeypatch.setattr(db, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "DRAIN_SECONDS", 0.2)
     async with opened(breakable) as database:
         await database.fetchval("select 1")
         breakable.pause()

@@ -14,14 +14,25 @@ over. Four things make that safe:
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
+from troth.core.connection import (
+    LOST,
+    NOT_DONE,
+    Connection,
+    Pool,
+    bounded,
+    cut,
+    drain,
+    is_gone,
+    is_lost,
+    keep,
+    release,
+)
 from troth.core.errors import Unavailable
 from troth.core.leader import (
     DatabaseTarget,
@@ -32,13 +43,6 @@ from troth.core.leader import (
 )
 
 __all__ = ["Connection", "Database", "DatabaseTarget"]
-
-if TYPE_CHECKING:
-    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-else:  # generic for the type checker only
-    Connection = PoolConnectionProxy
-    Pool = asyncpg.Pool
 
 T = TypeVar("T")
 
@@ -51,21 +55,6 @@ STATEMENT_SECONDS = 8.0
 _SEARCH_PAUSE_SECONDS = 0.1
 _SENTRY_SECONDS = 1.0
 _SENTRY_PATIENCE_SECONDS = 3.0
-_DRAIN_SECONDS = 10.0
-
-_SEVERED = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-)
-"""The connection is gone; a statement that was under way may or may not have happened."""
-
-_LOST = (*_SEVERED, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""The same, if the connection is really gone: asyncpg raises some of these for a caller's mistake too."""
-
-_NOT_DONE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.TooManyConnectionsError)
-"""The member refused: nothing happened, and another one may accept."""
 
 
 class Database:
@@ -117,7 +106,7 @@ class Database:
         pool = self._pool
         self._forget()
         if pool is not None:
-            await _drain(pool)
+            await drain(pool)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -140,20 +129,20 @@ class Database:
             if connection is None:
                 continue
             try:
-                return await _bounded(connection, work, deadline)
+                return await bounded(connection, work, deadline)
             except asyncpg.QueryCanceledError as error:
                 raise Unavailable("The database took too long; nothing was changed.") from error
-            except _NOT_DONE:
+            except NOT_DONE:
                 self._drop(pool)
-            except _LOST as error:
-                if not _is_lost(error, connection):
+            except LOST as error:
+                if not is_lost(error, connection):
                     raise
-                _cut(connection)
+                cut(connection)
                 self._drop(pool)
                 if not idempotent:
                     raise _unknown(error) from error
             finally:
-                await _release(pool, connection)
+                await release(pool, connection)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[Connection]:
@@ -164,20 +153,20 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                if not _is_gone(connection):
-                    await self._finish(_bounded(connection, lambda _: transaction.rollback(), _soon()))
+                if not is_gone(connection):
+                    await self._finish(bounded(connection, lambda _: transaction.rollback(), _soon()))
                 raise
-            await self._finish(_bounded(connection, lambda _: transaction.commit(), _soon()))
-        except _NOT_DONE as error:
+            await self._finish(bounded(connection, lambda _: transaction.commit(), _soon()))
+        except NOT_DONE as error:
             self._drop(pool)
             raise Unavailable("Another member leads now; nothing was changed.", detail=repr(error)) from error
-        except _LOST as error:
-            if not _is_lost(error, connection):
+        except LOST as error:
+            if not is_lost(error, connection):
                 raise
             self._drop(pool)
             raise _unknown(error) from error
         finally:
-            await self._finish(_release(pool, connection))
+            await self._finish(release(pool, connection))
 
     async def _checkout(self, deadline: float) -> tuple[Pool, Connection]:
         while True:
@@ -194,7 +183,7 @@ class Database:
         """A connection, or None after the pool turned out to be of no use."""
         try:
             return await pool.acquire(timeout=max(deadline - _now(), 0.001))
-        except (*_LOST, *_NOT_DONE) as error:
+        except (*LOST, *NOT_DONE) as error:
             if _now() >= deadline:
                 raise Unavailable("The database is busy.", detail="no free connection") from error
             self._drop(pool)
@@ -222,7 +211,7 @@ class Database:
         leader, sentry = found
         try:
             pool = await self._make_pool(leader)
-        except (*_LOST, *_NOT_DONE) as error:
+        except (*LOST, *NOT_DONE) as error:
             self._context.problem = repr(error)
             sentry.terminate()
             return
@@ -240,7 +229,7 @@ class Database:
             min_size=low,
             max_size=high,
             max_inactive_connection_lifetime=60,
-            reset=_keep,
+            reset=keep,
             server_settings={"statement_timeout": f"{STATEMENT_SECONDS:.0f}s"},
         )
 
@@ -254,7 +243,7 @@ class Database:
                     if await sentry.fetchval("select pg_is_in_recovery()"):
                         break
                 await asyncio.sleep(_SENTRY_SECONDS)
-        except (*_LOST, asyncpg.PostgresError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             self._context.problem = repr(error)
         finally:
             self._drop(pool)
@@ -266,7 +255,7 @@ class Database:
             return
         self._forget()
         if not self._closed:
-            self._spawn(_drain(pool))
+            self._spawn(drain(pool))
 
     def _forget(self) -> None:
         self._pool = None
@@ -277,52 +266,6 @@ class Database:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _bounded(connection: Connection, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
-    """Do the work; at the deadline the connection is cut, which raises here and cancels nothing there."""
-    timer = asyncio.get_running_loop().call_at(deadline, _cut, connection)
-    try:
-        return await work(connection)
-    finally:
-        timer.cancel()
-
-
-async def _release(pool: Pool, connection: Connection) -> None:
-    with contextlib.suppress(*_LOST):  # the pool replaces a connection that cannot be handed back
-        await pool.release(connection)
-
-
-async def _drain(pool: Pool) -> None:
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            await pool.close()
-    except (*_LOST, asyncpg.PostgresError):
-        pool.terminate()
-
-
-async def _keep(connection: object) -> None:
-    """Hand a connection back as it is, saving a round trip a call.
-
-    Nothing lives on it beyond a transaction: the context of row-level security is transaction-local, and an
-    open transaction is rolled back by asyncpg before this is called.
-    """
-
-
-def _cut(connection: Connection) -> None:
-    with contextlib.suppress(asyncpg.InterfaceError):  # broken already, and back in its pool
-        connection.terminate()
-
-
-def _is_gone(connection: Connection) -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool took it back when it broke
-        return True
-
-
-def _is_lost(error: BaseException, connection: Connection) -> bool:
-    return isinstance(error, _SEVERED) or _is_gone(connection)
 
 
 def _unknown(error: BaseException) -> Unavailable:

@@ -40,25 +40,24 @@ class Command:
         leaf = replicas.consensus_client
         self._context = SecureContext(replicas.server_authority, leaf.certificate, leaf.key)
         self._http: httpx.AsyncClient | None = None
+        self._asking: dict[str, asyncio.Task[tuple[MemberStatus, ...] | None]] = {}
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections, after the questions under way have been answered or have timed out."""
+        await asyncio.gather(*self._asking.values())
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
 
     async def status(self) -> tuple[MemberStatus, ...]:
         """All members, as the first one to answer knows them. Raises PlatformError when none answers."""
-        asking = [asyncio.create_task(self._cluster(member)) for member in self._replicas.members]
-        try:
-            for answer in asyncio.as_completed(asking):
-                members = await answer
-                if members is not None:
-                    return members
-        finally:
-            for task in asking:
-                task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+        for answer in asyncio.as_completed([self._ask(member) for member in self._replicas.members]):
+            members = await answer
+            if members is not None:
+                return members
         raise PlatformError(
             "No database member answers.", hint=f"Look into the logs in {self._replicas.logs}."
         )
@@ -114,6 +113,15 @@ class Command:
                 hint=f"Look into the logs in {self._replicas.logs}.",
             ) from None
 
+    def _ask(self, member: Member) -> asyncio.Task[tuple[MemberStatus, ...] | None]:
+        """One question at a time to each member. It is never cancelled, only timed out: httpcore leaks the
+        connection of a request that is cancelled in its handshake, as with a member that hangs."""
+        task = self._asking.get(member.name)
+        if task is None or task.done():
+            task = asyncio.create_task(self._cluster(member))
+            self._asking[member.name] = task
+        return task
+
     async def _cluster(self, member: Member) -> tuple[MemberStatus, ...] | None:
         answer = await self._send(member, "GET", "cluster", None, seconds=_ASK_SECONDS)
         if answer is None or answer.status_code != 200:
@@ -140,7 +148,7 @@ class Command:
 
     async def _client(self) -> httpx.AsyncClient:
         if self._http is None or self._context.renewed():
-            await self.close()
+            await self._disconnect()
             limits = httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=10)
             self._http = httpx.AsyncClient(verify=self._context.current(), limits=limits, trust_env=False)
         return self._http

@@ -17,6 +17,7 @@ import msgspec
 from troth.core.ca import LeafFiles
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint, ProcessSpec
+from troth.data.parameters import FAULTS, FOOTPRINT, LOGGING
 from troth.data.postgres import Binaries
 from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER
 
@@ -182,7 +183,7 @@ def _credentials(role: str, files: LeafFiles, authority: Path) -> dict[str, str]
 
 
 def _parameters(replicas: ReplicaSet, member: Member) -> dict[str, object]:
-    return {**_security(replicas, member), **_FOOTPRINT, **_FAULTS, **_LOGGING}
+    return {**_security(replicas, member), **FOOTPRINT, **FAULTS, **LOGGING}
 
 
 def _security(replicas: ReplicaSet, member: Member) -> dict[str, object]:
@@ -195,45 +196,6 @@ def _security(replicas: ReplicaSet, member: Member) -> dict[str, object]:
         "unix_socket_directories": "",
         "password_encryption": "scram-sha-256",
     }
-
-
-_FOOTPRINT: dict[str, object] = {
-    "shared_buffers": "32MB",
-    "work_mem": "4MB",
-    "maintenance_work_mem": "16MB",
-    "autovacuum_max_workers": 1,
-    "max_logical_replication_workers": 0,
-    "max_parallel_workers_per_gather": 0,
-    "jit": "off",
-    "min_wal_size": "48MB",
-    "max_wal_size": "256MB",
-    "max_slot_wal_keep_size": "2GB",
-}
-"""Three members and everything else stay under 900 MB; no absent member fills the disk with WAL."""
-
-_FAULTS: dict[str, object] = {
-    "summarize_wal": "on",
-    "wal_sender_timeout": "5s",
-    "wal_receiver_timeout": "5s",
-    "wal_retrieve_retry_interval": "500ms",
-    "tcp_user_timeout": "5s",
-    "client_connection_check_interval": "2s",
-    "idle_in_transaction_session_timeout": "30s",
-}
-"""What is cut off or hung is noticed in seconds."""
-
-_LOGGING: dict[str, object] = {
-    "logging_collector": "off",
-    "log_line_prefix": "%m [%p] %u ",
-    "log_error_verbosity": "terse",  # the detail of an error quotes the row
-    "log_min_error_statement": "panic",
-    "log_parameter_max_length": 0,
-    "log_parameter_max_length_on_error": 0,
-    "log_checkpoints": "off",
-    "log_timezone": "GMT",
-    "timezone": "GMT",
-}
-"""No statement and no row in a log file."""
 
 
 def member_configuration(replicas: ReplicaSet, member: Member) -> Path:
@@ -260,14 +222,25 @@ def member_process(replicas: ReplicaSet, member: Member) -> ProcessSpec:
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "HOME": str(member.folder),
-            "MALLOC_ARENA_MAX": "1",  # saves some 10 MB in each of the three
-            "MALLOC_TRIM_THRESHOLD_": "131072",
+            "MALLOC_ARENA_MAX": "1",  # saves some megabytes in each of the three
+            **_pg_isready(replicas),
         },
         folder=member.folder,
         log=replicas.logs / f"{member.name}.log",
         as_other_user=True,
         stop_seconds=20.0,
     )
+
+
+def _pg_isready(replicas: ReplicaSet) -> dict[str, str]:
+    """Patroni calls pg_isready without options: by default it would try plain text on the wire as well."""
+    return {
+        "PGSSLMODE": "verify-full",
+        "PGSSLCERT": str(replicas.superuser.certificate),
+        "PGSSLKEY": str(replicas.superuser.key),
+        "PGSSLROOTCERT": str(replicas.server_authority),
+        "PGGSSENCMODE": "disable",
+    }
 
 
 def postmaster_pid(member: Member) -> int | None:
