@@ -27,6 +27,7 @@ from troth.data.collections import Collections, compile_collection, load_collect
 from troth.data.documents import Documents
 from troth.data.keys import KeyRing, Sealer, read_root_key
 from troth.data.openapi import write_api
+from troth.hosting.wire import decode
 from troth.wiring.declaration import CANARIES
 from troth.wiring.services import WebConfiguration
 
@@ -67,7 +68,7 @@ def read_web_configuration() -> WebConfiguration:
     named = os.environ.get("TROTH_WEB")
     if not named:
         raise PlatformError("TROTH_WEB names no file: the keeper starts this process, see `troth up`.")
-    return msgspec.json.decode(Path(named).read_bytes(), type=WebConfiguration)
+    return decode(Path(named).read_bytes(), WebConfiguration)
 
 
 @asynccontextmanager
