@@ -70,7 +70,7 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
     columns = [column for column in rows[0] if any(_text(row.get(column)) for row in rows)]
     for column in columns:
-        table.add_column(_heading(column), header_style="dim")
+        table.add_column(_heading(column), header_style="dim", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     return table

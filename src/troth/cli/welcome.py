@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rich.panel import Panel
 from rich.table import Table
@@ -11,7 +11,7 @@ from rich.text import Text
 from troth.cli.screen import out
 from troth.core.state import State
 from troth.hosting.control import Answer
-from troth.hosting.plan import Summary
+from troth.hosting.plan import SignIn, Summary
 
 
 def say_welcome(summary: Summary, seconds: float, state: State, *, detached: bool) -> None:
@@ -20,7 +20,7 @@ def say_welcome(summary: Summary, seconds: float, state: State, *, detached: boo
     title = f"[bold]{summary.platform}[/bold] is up after {seconds:.1f} s"
     out.print(Panel(_addresses(summary), title=title, title_align="left", border_style="green", expand=False))
     if summary.signins:
-        out.print(_signins(summary))
+        _say_signins(summary.signins)
     if summary.ca is not None:
         _say_trust(summary.ca, summary.addresses[0].url if summary.addresses else "https://localhost")
     for note in summary.notes:
@@ -46,13 +46,15 @@ def _addresses(summary: Summary) -> Table:
     return table
 
 
-def _signins(summary: Summary) -> Table:
-    table: Any = Table(title="Demonstration sign-ins", title_justify="left", title_style="bold", box=None)
-    for heading in ("Who", "E-mail", "Password", "Where"):
-        table.add_column(heading, no_wrap=True, style="cyan" if heading == "Where" else "")
-    for one in summary.signins:
-        table.add_row(Text(one.name), Text(one.email), Text(one.password), Text(one.url))
-    return table
+def _say_signins(signins: tuple[SignIn, ...]) -> None:
+    """Plain lines and no table: a password that a narrow terminal cut short would be of no use."""
+    out.print(Text("\nDemonstration sign-ins", "bold"))
+    widths = max(len(one.email) for one in signins), max(len(one.password) for one in signins)
+    for url in dict.fromkeys(one.url for one in signins):
+        out.print(Text(f"  {url}", "cyan"), soft_wrap=True)
+        for one in (each for each in signins if each.url == url):
+            line = f"    {one.email:<{widths[0]}}  {one.password:<{widths[1]}}  "
+            out.print(Text.assemble(line, (one.name, "dim")), soft_wrap=True)
 
 
 def _say_trust(ca: Path, url: str) -> None:
