@@ -1,7 +1,7 @@
 """What a session check and an access token cost, against the least that each could cost.
 
-`python -m bench.access`. One PostgreSQL over TLS, as `bench.read` uses it. One call at a time: the figures are
-times of single calls and not throughput. Pairs are measured next to each other.
+`python -m bench.access`. One PostgreSQL over TLS, as `bench.read` uses it. One call at a time: these are
+times of single calls, not throughput. Pairs are measured next to each other.
 """
 
 import asyncio
