@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from support.portal import MARKUS, NOW, Visitor
-from support.portal_api import FakeDataApi
+from support.portal_api import FakeDataApi, problem
 
 WATER = {
     "category": "maintenance",
@@ -86,3 +86,27 @@ async def test_residents_write_no_announcements(anna: Visitor, api: FakeDataApi)
     assert (await anna.get("/announcements/new")).status == 403
     assert (await anna.post("/announcements", WATER)).status == 403
     assert api.documents["announcements"] == []
+
+
+async def test_an_edit_survives_a_broken_connection(markus: Visitor, api: FakeDataApi) -> None:
+    stored = api.put("announcements", MARKUS, NOW, **WATER)
+    fields = WATER | {"version": "1", "title": "Water is off on Friday"}
+    api.intervene = lambda request: problem(503, "unavailable") if request.method == "PATCH" else None
+    page = await markus.post(f"/announcements/{stored.id}/edit", fields)
+    assert page.status == 503
+    assert "We cannot tell whether your changes arrived" in page.text
+    assert 'value="Water is off on Friday"' in page.source
+
+    api.intervene = lambda _: None
+    again = fields | {"version": page.hidden("version")}
+    for _ in range(2):  # as if the first had been stored and only its answer lost
+        await markus.follow(await markus.post(f"/announcements/{stored.id}/edit", again))
+    assert stored.version == 2
+
+
+async def test_a_busy_api_keeps_what_was_typed(markus: Visitor, api: FakeDataApi) -> None:
+    api.intervene = lambda _: problem(429, "too_many_requests")
+    page = await markus.post("/announcements", WATER)
+
+    assert page.status == 429
+    assert "Please fill a kettle." in page.source

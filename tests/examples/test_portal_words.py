@@ -71,7 +71,7 @@ def test_the_forms_offer_what_the_collections_take() -> None:
     assert tuple(ticket["status"]["enum"]) == documents.STATUSES
     assert tuple(announcement["category"]["enum"]) == documents.KINDS
     for name, longest in LONGEST.items():
-        assert ticket.get(name, announcement.get(name))["maxLength"] == longest
+        assert (ticket | announcement)[name]["maxLength"] == longest
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,9 @@
 
 Every call carries the person's own token, so the API decides what this person sees; the client certificate
 only says which application is calling. Nothing is cached between people.
-
-ApiError
-├── SignInNeeded   401: no session any more
-├── Forbidden      403
-├── Missing        404, or not this person's
-├── Conflicting    409, or an Idempotency-Key that was used for something else
-├── Stale          412: changed since it was read
-├── Invalid        400, 413, 422: `faults` says what is wrong in which field
-├── Busy           429
-└── Unreachable    no answer in time, 5xx, or an answer that makes no sense; a write's outcome is unknown
 """
 
+import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -24,52 +15,15 @@ from uuid import UUID
 
 import httpx
 
+from .errors import ApiError, Busy, Conflicting, Forbidden, Invalid, Missing, SignInNeeded, Stale, Unreachable
+
 TIMEOUT_SECONDS = 5.0
+"""For a whole call: an answer that comes byte by byte has no more time than one that never begins."""
+
 ANSWER_BYTES = 4 * 1024 * 1024
 CURSOR_LENGTH = 1024
 
 Content = dict[str, object]
-
-
-class ApiError(Exception):
-    """The API said no. `code` is its stable wire code; `faults` is (field, sentence)."""
-
-    def __init__(self, reason: str, *, code: str = "", faults: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.faults = faults
-
-
-class SignInNeeded(ApiError):
-    pass
-
-
-class Forbidden(ApiError):
-    pass
-
-
-class Missing(ApiError):
-    pass
-
-
-class Conflicting(ApiError):
-    pass
-
-
-class Stale(ApiError):
-    pass
-
-
-class Invalid(ApiError):
-    pass
-
-
-class Busy(ApiError):
-    pass
-
-
-class Unreachable(ApiError):
-    pass
 
 
 _ERRORS: dict[int, type[ApiError]] = {
@@ -175,14 +129,18 @@ class DataApi:
             content=None if content is None else json.dumps(content).encode(),
         )
         try:
-            response = await self.client.send(request, stream=True)
-            try:
-                body = await _read_body(response)
-            finally:
-                await response.aclose()
-        except (httpx.TransportError, ssl.SSLError) as error:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                status, body = await self._exchange(request)
+        except (httpx.TransportError, ssl.SSLError, TimeoutError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
-        return _judge(response.status_code, body)
+        return _judge(status, body)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
+        response = await self.client.send(request, stream=True)
+        try:
+            return response.status_code, await _read_body(response)
+        finally:
+            await response.aclose()
 
 
 def open_api(environment: Mapping[str, str]) -> DataApi:

@@ -14,7 +14,7 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from . import api
+from . import api, errors
 from .assets import Assets
 from .documents import CATEGORIES, KINDS, STATUSES, URGENCIES
 from .forms import LONGEST, FormRefused
@@ -64,7 +64,7 @@ class Visit:
     def need(self, scope: str) -> None:
         """Raises Forbidden where there is nothing to show without `scope`."""
         if not self.visitor.may(scope):
-            raise api.Forbidden(f"{scope} is needed")
+            raise errors.Forbidden(f"{scope} is needed")
 
     def page(self, template: str, *, status: int = 200, **context: object) -> Response:
         """The page `template` (in templates/); whatever is in `context` is escaped there."""
@@ -90,14 +90,14 @@ class Visit:
 
 
 Page = Callable[[Visit], Awaitable[Response]]
-_PROBLEMS: Mapping[type[api.ApiError], tuple[str, int]] = {
-    api.Forbidden: ("forbidden", HTTPStatus.FORBIDDEN),
-    api.Missing: ("missing", HTTPStatus.NOT_FOUND),
-    api.Conflicting: ("conflict", HTTPStatus.CONFLICT),
-    api.Stale: ("conflict", HTTPStatus.CONFLICT),
-    api.Invalid: ("refused", HTTPStatus.BAD_REQUEST),
-    api.Busy: ("busy", HTTPStatus.TOO_MANY_REQUESTS),
-    api.Unreachable: ("unreachable", HTTPStatus.SERVICE_UNAVAILABLE),
+_PROBLEMS: Mapping[type[errors.ApiError], tuple[str, int]] = {
+    errors.Forbidden: ("forbidden", HTTPStatus.FORBIDDEN),
+    errors.Missing: ("missing", HTTPStatus.NOT_FOUND),
+    errors.Conflicting: ("conflict", HTTPStatus.CONFLICT),
+    errors.Stale: ("conflict", HTTPStatus.CONFLICT),
+    errors.Invalid: ("refused", HTTPStatus.BAD_REQUEST),
+    errors.Busy: ("busy", HTTPStatus.TOO_MANY_REQUESTS),
+    errors.Unreachable: ("unreachable", HTTPStatus.SERVICE_UNAVAILABLE),
 }
 
 
@@ -118,9 +118,9 @@ def visited(page: Page) -> Callable[[Request], Awaitable[Response]]:
             return send_to_sign_in(request)
         try:
             return await page(visit)
-        except api.SignInNeeded:
+        except errors.SignInNeeded:
             return send_to_sign_in(request)
-        except api.ApiError as error:
+        except errors.ApiError as error:
             return _show_api_error(visit, error)
         except FormRefused as refusal:
             return visit.problem("refused", refusal.status)
@@ -141,7 +141,7 @@ def go_to(path: str) -> Response:
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
 
-def _show_api_error(visit: Visit, error: api.ApiError) -> Response:
+def _show_api_error(visit: Visit, error: errors.ApiError) -> Response:
     kind, status = _PROBLEMS[type(error)]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.warning("request %s: %s", visit.visitor.request_id or "-", error)

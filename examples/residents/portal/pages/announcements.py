@@ -5,7 +5,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from .. import api
+from .. import api, errors
 from ..desk import Visit, go_to
 from ..documents import Announcement, read_announcement
 from ..forms import ANNOUNCEMENT_CHECKS, Form, accept_version, read_form
@@ -72,7 +72,7 @@ async def delete_announcement(visit: Visit) -> Response:
     sent = await read_form(visit.request)
     try:
         await visit.data.delete(visit.errand, "announcements", _id(visit), version=accept_version(sent))
-    except api.Stale:
+    except errors.Stale:
         return await _draw_delete(visit, HTTPStatus.CONFLICT)
     return go_to("/announcements")
 

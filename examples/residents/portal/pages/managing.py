@@ -5,7 +5,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from .. import api
+from .. import errors
 from ..desk import Visit, go_to
 from ..documents import STATUSES, read_ticket
 from ..forms import PROGRESS_CHECKS, accept_version, read_form
@@ -40,7 +40,7 @@ async def delete_ticket(visit: Visit) -> Response:
     sent = await read_form(visit.request)
     try:
         await visit.data.delete(visit.errand, "tickets", _id(visit), version=accept_version(sent))
-    except api.Stale:
+    except errors.Stale:
         return await _draw(visit, HTTPStatus.CONFLICT)
     return go_to("/tickets")
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from .. import api
+from .. import errors
 from ..desk import Visit
 from ..documents import STATUSES, Ticket, read_ticket
 from ..forms import TICKET_CHECKS, Form, read_form
@@ -41,7 +41,7 @@ async def show_ticket(visit: Visit) -> Response:
 async def open_ticket(visit: Visit) -> Response:
     ticket = await _read(visit)
     if not visit.visitor.may_correct(ticket.owner):
-        raise api.Forbidden("Only the person who filed a ticket corrects it")
+        raise errors.Forbidden("Only the person who filed a ticket corrects it")
     values = {name: str(getattr(ticket, name)) for name in TICKET_CHECKS}
     return await _draw_edit(visit, Form(values, version=ticket.version), HTTPStatus.OK)
 

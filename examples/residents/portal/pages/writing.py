@@ -1,6 +1,6 @@
 """Sending what somebody typed to the API, and what comes of it.
 
-Nothing that was typed is ever lost: whatever the API answers, the form is drawn again with every field kept.
+What was typed is kept: when the API refuses it, is too busy or cannot be reached, the form is drawn again.
 A new document carries the form's idempotency key, so that sending it twice stores it once. A change carries
 the version it was made from: if somebody else was quicker, the API refuses and both versions are shown,
 instead of one silently overwriting the other (a lost update).
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from .. import api
+from .. import api, errors
 from ..desk import Visit, go_to
 from ..forms import Check, Form, Values, accept_key, accept_version, find_faults, pick, read_form
 
@@ -47,11 +47,13 @@ async def store(visit: Visit, sheet: Sheet, extra: api.Content) -> Response:
     content = {name: value for name, value in form.values.items() if value} | extra
     try:
         document = await visit.data.create(visit.errand, sheet.collection, content, key=form.key)
-    except api.Invalid as error:
+    except errors.Invalid as error:
         return await sheet.draw(visit, _explain(error, form), HTTPStatus.UNPROCESSABLE_ENTITY)
-    except api.Conflicting:
+    except errors.Conflicting:
         return await sheet.draw(visit, Form(form.values, warning="already"), HTTPStatus.CONFLICT)
-    except api.Unreachable:
+    except errors.Busy:
+        return await sheet.draw(visit, replace(form, warning="busy"), HTTPStatus.TOO_MANY_REQUESTS)
+    except errors.Unreachable:
         # Whether it was stored is not known; the same key makes sending it again safe.
         return await sheet.draw(visit, replace(form, warning="unknown"), HTTPStatus.SERVICE_UNAVAILABLE)
     return go_to(f"/{sheet.collection}/{document.id}?said=stored")
@@ -67,10 +69,15 @@ async def amend(visit: Visit, sheet: Sheet, sent: Values, *, then: str) -> Respo
     content: api.Content = {name: value or None for name, value in form.values.items()}
     try:
         await visit.data.change(visit.errand, sheet.collection, id, content, version=form.version)
-    except api.Stale:
+    except errors.Stale:
         return await _show_conflict(visit, sheet, id, form.values, then)
-    except api.Invalid as error:
+    except errors.Invalid as error:
         return await sheet.draw(visit, _explain(error, form), HTTPStatus.UNPROCESSABLE_ENTITY)
+    except errors.Busy:
+        return await sheet.draw(visit, replace(form, warning="busy"), HTTPStatus.TOO_MANY_REQUESTS)
+    except errors.Unreachable:
+        # If it was stored after all, the next try meets its own change and finds no difference.
+        return await sheet.draw(visit, replace(form, warning="unsaved"), HTTPStatus.SERVICE_UNAVAILABLE)
     return go_to(then)
 
 
@@ -101,7 +108,7 @@ def _check(sheet: Sheet, form: Form) -> Form:
     return replace(form, faults=find_faults(form.values, sheet.checks))
 
 
-def _explain(error: api.Invalid, form: Form) -> Form:
+def _explain(error: errors.Invalid, form: Form) -> Form:
     """What the API refused, beside the fields it names. The key is new: the next try has other content."""
     faults = {name: "refused" for name, _ in error.faults if name in form.values}
     return Form(form.values, faults, warning="" if faults else "refused", version=form.version)
