@@ -68,13 +68,14 @@ async def test_an_unknown_user_costs_as_much_as_a_known_one() -> None:
     passwords = Passwords(threads=1, rounds=200_000)
     stored = await passwords.hash("right")
 
+    # Processor time: what other processes do at this moment says nothing.
     async def fastest(record: str | None) -> float:
         spans: list[float] = []
         for _ in range(9):
-            start = time.perf_counter()
+            start = time.process_time()
             with pytest.raises(WrongPassword):
                 await passwords.verify("wrong", record)
-            spans.append(time.perf_counter() - start)
+            spans.append(time.process_time() - start)
         return min(spans)
 
     known, unknown = await fastest(stored), await fastest(None)

@@ -86,7 +86,7 @@ async def test_the_auditor_reads_password_hashes_of_all_tenants(
 
 @pytest.mark.parametrize(
     "statement",
-    ["delete from troth.person", "delete from troth.session", "update troth.client set disabled = false",
+    ["delete from troth.person", "update troth.client set disabled = false",
      "insert into troth.role (name, scopes) values ('x', '{}')", "delete from troth.signing_key",
      "update troth.signing_key set private_key = 'x'", "truncate troth.session",
      "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session"],
@@ -94,3 +94,28 @@ async def test_the_auditor_reads_password_hashes_of_all_tenants(
 async def test_the_web_instances_may_do_no_more_than_they_need(database: Database, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await database.execute(statement)
+
+
+async def test_only_what_is_long_over_can_be_deleted(house: House) -> None:
+    begun, old = await house.begin(), await house.begin()
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute(
+            "update troth.session set expires_at = now() - interval '8 days' where id = $1", old.session.id
+        )
+    async with house.access.database.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        assert await connection.execute("delete from troth.session") == "DELETE 1"
+    await house.access.sessions.open(house.domain, begun.token)
+
+
+async def test_signing_in_sweeps_what_is_long_over(house: House) -> None:
+    old = await house.begin()
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute("update troth.session set expires_at = now() - interval '8 days'")
+    await house.begin()
+    kept = await house.access.auditor.fetchval(
+        "select count(*) from troth.session where id = $1", old.session.id
+    )
+    assert kept == 0

@@ -76,12 +76,13 @@ async def test_every_failure_looks_the_same(web: WebAccess, house: House, browse
 
 
 async def test_an_unknown_user_costs_as_much_time_as_a_wrong_password(browser: Browser) -> None:
+    # Processor time: what other processes do at this moment says nothing.
     async def fastest(email: str) -> float:
         spans: list[float] = []
         for _ in range(7):
-            start = time.perf_counter()
+            start = time.process_time()
             await browser.post("/login", {"email": email, "password": "not it"})
-            spans.append(time.perf_counter() - start)
+            spans.append(time.process_time() - start)
         return min(spans)
 
     known, unknown = await fastest(EMAIL), await fastest("nobody@lindenhof.example")

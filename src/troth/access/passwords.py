@@ -100,13 +100,20 @@ class Passwords:
         if not equal(digest, record.hash) or record is self._nobody:
             raise WrongPassword
 
+    def require_room(self) -> None:
+        """Raises TooMany when the queue is full: asked before any other work is done for a sign-in, so that
+        a flood costs nothing but this."""
+        if not self._room.acquire(blocking=False):
+            raise _too_many()
+        self._room.release()
+
     def close(self) -> None:
         """End the threads; what waits is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._room.acquire(blocking=False):
-            raise TooMany("Many people are signing in right now. Try again in a moment.", retry_after=2)
+            raise _too_many()
         future: Future[T] = self._pool.submit(work)
         # Released by the work itself: a caller who hangs up must not make room for another too early.
         future.add_done_callback(lambda _: self._room.release())
@@ -127,6 +134,10 @@ def _record_or(stored: str | None, nobody: PasswordHash) -> PasswordHash:
     except ValueError:
         # A damaged row opens for nobody, and looks from outside like any wrong password.
         return nobody
+
+
+def _too_many() -> TooMany:
+    return TooMany("Many people are signing in right now. Try again in a moment.", retry_after=2)
 
 
 def _step_back() -> None:

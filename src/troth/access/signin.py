@@ -32,6 +32,7 @@ class SignIn:
         # 1. Short enough to be worth any work.
         if len(email) > MAX_EMAIL or len(password) > MAX_PASSWORD:
             raise _refused()
+        self._passwords.require_room()
         # 2. One look-up and one hash, whether the account exists or not.
         candidate = await self._accounts.find(domain.name, domain.tenant_id, email)
         try:

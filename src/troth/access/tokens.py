@@ -144,16 +144,22 @@ class Authenticator:
     async def authenticate(self, domain: str, authorization: str | None) -> Principal:
         """The principal of a header sent to this client domain. Raises Unauthenticated; without a token its
         `error` is empty."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("Send an access token.")
+        token = read_bearer(authorization)
         try:
             found = await self._directory.find(domain)
         except NotFound as error:
             raise Unauthenticated(
                 "The access token is not valid.", error="invalid_token", detail="unknown domain"
             ) from error
-        return await self._tokens.verify(found, token.strip(" "))
+        return await self._tokens.verify(found, token)
+
+
+def read_bearer(authorization: str | None) -> str:
+    """The token of an Authorization header. Raises Unauthenticated without an error code when none came."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip(" "):
+        raise Unauthenticated("Send an access token.")
+    return token.strip(" ")
 
 
 def _principal(claims: Claims) -> Principal:
