@@ -1,12 +1,15 @@
 """The portal's way to the data API: over mutual TLS, within bounds of time and size."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from portal import api
 from portal.api import Errand, open_api
@@ -16,6 +19,7 @@ from troth.core.ca import Authority, Subject, write_leaf
 
 NOW = datetime.now(UTC)
 ERRAND = Errand("residents.localhost:8443", "token", "request-1")
+README = Path(__file__).parents[2] / "examples" / "residents" / "README.md"
 EMPTY = b'{"items":[],"next":null}'
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
@@ -57,7 +61,10 @@ def answer_with(body: bytes, *, seen: list[bytes] | None = None) -> Answer:
         request = await reader.readuntil(b"\r\n\r\n")
         if seen is not None:
             seen.append(request)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        )
+        writer.write(b"Connection: close\r\n\r\n" + body)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -130,6 +137,29 @@ async def test_nobody_listening_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(Unreachable, match="ConnectError"):
         await ask(environment)
+
+
+async def test_the_application_of_the_readme_passes_the_token_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert source
+    seen: list[bytes] = []
+    async with serve(tmp_path, answer_with(EMPTY, seen=seen)) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        names: dict[str, Any] = {}
+        exec(compile(source[1], README, "exec"), names)  # noqa: S102  it is ours
+        browser = httpx.AsyncClient(transport=httpx.ASGITransport(names["app"]), base_url="https://x")
+        headers = {"Host": ERRAND.host, "Authorization": "Bearer token", "Cookie": "taste=sweet"}
+        answer = await browser.get("/", headers=headers)
+        await names["api"].aclose()
+
+    assert answer.content == EMPTY
+    request = seen[0].decode().lower()
+    assert f"host: {ERRAND.host}\r\n" in request
+    assert "authorization: bearer token\r\n" in request
+    assert "cookie" not in request
 
 
 def test_a_missing_variable_is_named() -> None:

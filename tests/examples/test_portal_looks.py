@@ -37,13 +37,15 @@ def furnish(api: FakeDataApi) -> dict[str, str]:
     """Something of everything; the answer is where to look."""
     ticket: dict[str, object] = {"title": "Radiator stays cold", "category": "heating", "location": "Flat 12"}
     ticket |= {"urgency": "urgent", "answer": "On Wednesday.", "description": "Cold."}
+    address = ""
     for number, status in enumerate(("done", "in_progress", "open")):
         filed = NOW - timedelta(days=3 - number)
         stored = api.put("tickets", ANNA, filed, **ticket | {"status": status})
+        address = f"/tickets/{stored.id}"
     news = api.put(
         "announcements", MARKUS, NOW, title="Water is off", body="From nine.", category="maintenance"
     )
-    return {"ticket": f"/tickets/{stored.id}", "news": f"/announcements/{news.id}"}
+    return {"ticket": address, "news": f"/announcements/{news.id}"}
 
 
 async def open_page(
