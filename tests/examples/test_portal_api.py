@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -130,6 +131,27 @@ async def test_an_answer_that_drips_is_given_up_on(tmp_path: Path, monkeypatch: 
     async with serve(tmp_path, drip) as environment:
         with pytest.raises(Unreachable):
             await asyncio.wait_for(ask(environment), 5)
+
+
+async def test_a_connection_that_ends_early_is_tried_once_more(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    answer = answer_with(EMPTY, seen=seen)
+
+    async def hang_up_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not seen:
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+            return
+        await answer(reader, writer)
+
+    async with serve(tmp_path, hang_up_first) as environment:
+        assert (await ask(environment)).documents == ()
+        data = open_api(environment)
+        seen.clear()
+        with pytest.raises(Unreachable):
+            await data.change(ERRAND, "tickets", UUID(int=1), {"status": "done"}, version=1)
+        await data.close()
+    assert len(seen) == 1  # a change is not repeated: it may have arrived
 
 
 async def test_nobody_listening_is_told(tmp_path: Path) -> None:

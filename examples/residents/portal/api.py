@@ -136,6 +136,16 @@ class DataApi:
         return _judge(status, body)
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
+        """Status and body. A connection that was kept open may end just as it is used again; what is safe to
+        repeat is sent once more, over a new one: reading, and creating under an idempotency key."""
+        try:
+            return await self._send(request)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            if request.method not in ("GET", "POST"):
+                raise
+            return await self._send(request)
+
+    async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self.client.send(request, stream=True)
         try:
             return response.status_code, await _read_body(response)
