@@ -162,7 +162,6 @@ def _environment(home: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(home),
         "XDG_DATA_HOME": str(home),
         "GOMEMLIMIT": "96MiB",
-        "GOGC": "60",
         "GOMAXPROCS": "2",
     }
 
