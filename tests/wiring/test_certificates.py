@@ -1,0 +1,97 @@
+"""Certificates are issued from their own authority, renewed in time, and forgotten when nobody holds them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from troth.core.ca import read_certificate
+from troth.core.state import State, open_state
+from troth.wiring.certificates import Certificates, Holder
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+EDGE = Holder(trust="callers", name="edge", usage="client")
+WEB = Holder(trust="instances", name="web-1-1", usage="server", dns=("web.services.troth.internal",))
+
+
+class Clock:
+    """Stands where a test puts it."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return open_state(tmp_path / "s")
+
+
+@pytest.fixture
+def certificates(state: State, clock: Clock) -> Certificates:
+    return Certificates(state, timedelta(hours=3), clock)
+
+
+def test_each_trust_domain_has_an_authority_of_its_own(certificates: Certificates) -> None:
+    issuers = {
+        holder.trust: read_certificate(certificates.issue(holder).certificate.read_bytes()).issuer
+        for holder in (EDGE, WEB)
+    }
+    assert issuers["callers"].startswith("Troth callers authority")
+    assert issuers["instances"].startswith("Troth instances authority")
+    assert certificates.ca("callers").read_bytes() != certificates.ca("instances").read_bytes()
+
+
+def test_a_certificate_names_its_holder_and_its_key_is_the_owners_alone(certificates: Certificates) -> None:
+    files = certificates.issue(WEB)
+    facts = read_certificate(files.certificate.read_bytes())
+    assert facts.dns == WEB.dns
+    assert facts.uris == ("spiffe://troth/instances/web-1-1",)
+    assert files.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_renewal_is_due_at_two_thirds_of_a_life_and_not_before(
+    certificates: Certificates, clock: Clock
+) -> None:
+    certificates.issue(EDGE)
+    clock.at = NOON + timedelta(minutes=115)
+    assert certificates.due(lambda _: True) == ()
+    clock.at = NOON + timedelta(minutes=121)
+    assert certificates.due(lambda _: True) == (EDGE,)
+    assert certificates.due(lambda one: one.trust == "public") == ()
+    before = certificates.files(EDGE).certificate.read_bytes()
+    certificates.issue(EDGE)
+    assert certificates.due(lambda _: True) == ()
+    assert certificates.files(EDGE).certificate.read_bytes() != before
+
+
+def test_a_forgotten_holder_is_never_due_and_leaves_no_key(certificates: Certificates, clock: Clock) -> None:
+    files = certificates.issue(WEB)
+    certificates.forget(WEB)
+    clock.at = NOON + timedelta(days=1)
+    assert certificates.due(lambda _: True) == ()
+    assert not files.key.exists()
+    assert not files.certificate.exists()
+    assert certificates.report() == ()
+
+
+def test_the_report_begins_with_the_certificate_that_ends_first(
+    certificates: Certificates, clock: Clock
+) -> None:
+    certificates.issue(EDGE)
+    clock.at = NOON + timedelta(minutes=10)
+    certificates.issue(WEB)
+    assert [held.name for held in certificates.report()] == ["edge", "web-1-1"]
+    assert certificates.report()[0].not_after == "2026-11-23T15:00:00.000Z"
+
+
+def test_a_later_start_goes_on_with_the_same_authorities(state: State, clock: Clock) -> None:
+    first = Certificates(state, timedelta(hours=3), clock).ca("public").read_bytes()
+    assert Certificates(state, timedelta(hours=3), clock).ca("public").read_bytes() == first
