@@ -1,9 +1,11 @@
 """A browser as far as HTTP goes: cookies of one origin, the headers that no script can change."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
@@ -85,6 +87,13 @@ class Browser:
         assert not any(attribute.startswith("domain") for attribute in lower)
         self.set_cookie = line
         self.cookie = "" if "max-age=0" in lower else value.strip('"')
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A house whose routes answer over real TLS; `ca` is to be trusted."""
+
+    house: House
+    ca: Path
 
 
 def _names(headers: dict[str, str]) -> dict[str, str]:
