@@ -222,6 +222,59 @@ async def test_every_operation_ends_with_the_session(estate: Estate, ada: Person
         assert caught.value.error == "invalid_token"
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "update troth.session set ended_at = now() where id = $1",
+        "update troth.session set expires_at = now() where id = $1",
+        "update troth.session set seen_at = now() - idle where id = $1",
+        "update troth.session set ended_at = now()"
+        " where id = (select parent_id from troth.session where id = $1)",
+        "update troth.session set expires_at = now()"
+        " where id = (select parent_id from troth.session where id = $1)",
+        "update troth.client c set disabled = true from troth.session s"
+        " where s.id = $1 and c.tenant_id = s.tenant_id and c.id = s.client_id",
+        "update troth.person p set disabled = true"
+        " from troth.session s where s.id = $1 and p.id = s.person_id",
+        "update troth.person p set sessions_from = now() + interval '1 second'"
+        " from troth.session s where s.id = $1 and p.id = s.person_id",
+        "update troth.tenant t set active = false"
+        " from troth.session s where s.id = $1 and t.id = s.tenant_id",
+    ],
+)
+async def test_a_clients_grant_reads_until_anything_it_rests_on_ends(
+    estate: Estate, superuser_database: Database, ada: Person, end: str
+) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    granted = uuid7()
+    await superuser_database.execute(
+        "insert into troth.session (id, tenant_id, domain, person_id, parent_id, client_id, idle, expires_at)"
+        " select $1, tenant_id, domain, person_id, id, 'ledger', idle, expires_at"
+        " from troth.session where id = $2",
+        granted,
+        ada.session,
+    )
+    client = msgspec.structs.replace(ada.caller("tickets:read"), session=granted)
+    assert await estate.documents.read(client, "tickets", made.id) == made
+    with pytest.raises(NotFound):
+        await estate.documents.read(client, "tickets", uuid7())
+    await superuser_database.execute(end, granted)
+    with pytest.raises(Unauthenticated):
+        await estate.documents.read(client, "tickets", made.id)
+    with pytest.raises(Unauthenticated):
+        await estate.documents.list(client, "tickets")
+
+
+async def test_a_session_of_another_tenant_opens_nothing(estate: Estate, ada: Person, eve: Person) -> None:
+    made = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", TITLE)
+    mixed = msgspec.structs.replace(ada.caller(*EVERYTHING), session=eve.session)
+    with pytest.raises(Unauthenticated):
+        await estate.documents.read(mixed, "tickets", made.id)
+    unknown = msgspec.structs.replace(ada.caller(*EVERYTHING), session=uuid7())
+    with pytest.raises(Unauthenticated):
+        await estate.documents.read(unknown, "tickets", made.id)
+
+
 async def test_fields_of_a_scope_bound_what_is_read_and_written(estate: Estate, ada: Person) -> None:
     full = await estate.documents.create(
         ada.caller(*EVERYTHING), "tickets", {"title": "t", "text": "hidden", "status": "open"}

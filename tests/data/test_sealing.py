@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -99,6 +100,17 @@ def test_whatever_is_sealed_opens_for_the_same_purpose(
     sealed = key.seal(plaintext, binding)
     assert key.open(sealed, binding) == plaintext
     assert len(sealed) == len(plaintext) + OVERHEAD_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_335, 16_336, 16_384, 16_385, 262_144, 1_000_003])
+def test_large_messages_have_the_same_form_as_small_ones(size: int) -> None:
+    plaintext = os.urandom(size)
+    sealed = SealingKey(KEY, 1).seal(plaintext, BINDING)
+    assert len(sealed) == size + OVERHEAD_BYTES
+    assert SealingKey(KEY, 1).open(sealed, BINDING) == plaintext
+    header = sealed[:HEADER_BYTES]
+    bare = AESGCM(derive(KEY.reveal(), header[8:20]))
+    assert bare.decrypt(header[20:], sealed[HEADER_BYTES:], header + BINDING) == plaintext
 
 
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))

@@ -22,4 +22,6 @@ class SystemClock:
 
 def to_wire(instant: datetime) -> str:
     """RFC 3339 with a `Z` and milliseconds, e.g. `2026-11-23T16:00:00.000Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return f"{instant.isoformat(timespec='milliseconds')[:-6]}Z"

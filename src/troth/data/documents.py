@@ -70,9 +70,11 @@ class Document(msgspec.Struct, frozen=True):
     def to_wire(self) -> bytes:
         """Its JSON, `_meta` first."""
         rest = self.content[1:] if self.content == b"{}" else b"," + self.content[1:]
+        created = to_wire(self.created_at)
+        updated = created if self.version == 1 else to_wire(self.updated_at)
         return (
             f'{{"_meta":{{"id":"{self.id}","owner":"{self.owner}","version":{self.version},'
-            f'"created_at":"{to_wire(self.created_at)}","updated_at":"{to_wire(self.updated_at)}"}}'
+            f'"created_at":"{created}","updated_at":"{updated}"}}'
         ).encode() + rest
 
 

@@ -91,7 +91,7 @@ class TenantKeys:
 
     def open(self, purpose: str, sealed: bytes, *context: bytes) -> bytes:
         """Open what was sealed for the same purpose and context. Raises SealError."""
-        found = self._keys.get(read_header(sealed).key_version)
+        found = self._keys.get(int.from_bytes(sealed[4:8], "big"))
         if found is None:
             raise SealError(detail="sealed under a key version that is not stored")
         return found[1].open(sealed, bind(purpose, self._tenant, *context))

@@ -18,6 +18,7 @@ The header is authenticated together with what the message is *for* (`bind`): a 
 another tenant, collection, id or version does not open.
 """
 
+import io
 import os
 import struct
 import time
@@ -45,6 +46,8 @@ KEY_BYTES: Final = 32
 _START: Final = struct.Struct(">2sBBI")
 _PREFIX_SEALS: Final = 1 << 20
 _PREFIX_SECONDS: Final = 300.0
+_LARGE: Final = 16 * 1024
+"""From here on a second copy of the message costs more than the cipher: fresh pages have to be mapped."""
 
 
 class SealError(TrothError):
@@ -87,7 +90,7 @@ def bind(purpose: str, tenant: UUID, *context: bytes) -> bytes:
     row of one collection could be passed off as one of another.
     """
     parts = (purpose.encode(), tenant.bytes, *context)
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def derive(key: bytes, prefix: bytes) -> bytes:
@@ -147,6 +150,7 @@ class SealingKey:
         "_sealer",
         "_seals",
         "_serial",
+        "_start",
         "_until",
         "version",
     )
@@ -167,6 +171,7 @@ class SealingKey:
         self._key = key
         self._derived = derived if derived is not None else DerivedKeys()
         self._monotonic = monotonic
+        self._start = _START.pack(MAGIC, LAYOUT, XAES_256_GCM, version)
         self._serial = SealingKey._next_serial
         SealingKey._next_serial += 1
         self._sealer: AESGCM | None = None
@@ -181,18 +186,19 @@ class SealingKey:
         """Seal a message for the purpose named by `binding` (see `bind`)."""
         cipher = self._current()
         nonce = os.urandom(12)
-        header = _START.pack(MAGIC, LAYOUT, XAES_256_GCM, self.version) + self._prefix + nonce
-        return header + cipher.encrypt(nonce, plaintext, header + binding)
+        header = self._start + self._prefix + nonce
+        if len(plaintext) < _LARGE:
+            return header + cipher.encrypt(nonce, plaintext, header + binding)
+        return _encrypt_in_place(cipher, nonce, plaintext, header, binding)
 
     def open(self, sealed: bytes, binding: bytes) -> bytes:
         """Open a message sealed for `binding`. Raises SealError on any failure."""
-        if len(sealed) < OVERHEAD_BYTES:
-            raise SealError(detail="too short")
-        if read_header(sealed).key_version != self.version:
-            raise SealError(detail="sealed under another key version")
         header = sealed[:HEADER_BYTES]
+        if len(sealed) < OVERHEAD_BYTES or header[:8] != self._start:
+            raise SealError(detail="too short, or sealed under another key version")
+        body = sealed[HEADER_BYTES:] if len(sealed) < _LARGE else memoryview(sealed)[HEADER_BYTES:]
         try:
-            return self._cipher(header[8:20]).decrypt(header[20:], sealed[HEADER_BYTES:], header + binding)
+            return self._cipher(header[8:20]).decrypt(header[20:], body, header + binding)
         except InvalidTag:
             raise SealError(detail="the tag does not fit") from None
 
@@ -212,3 +218,15 @@ class SealingKey:
             cipher = AESGCM(derive(self._key.reveal(), prefix))
             self._derived.put(self._serial, prefix, cipher)
         return cipher
+
+
+def _encrypt_in_place(cipher: AESGCM, nonce: bytes, plaintext: bytes, header: bytes, binding: bytes) -> bytes:
+    """Header and ciphertext written into one buffer, which `getvalue` hands over without a copy."""
+    buffer = io.BytesIO()
+    buffer.seek(len(plaintext) + OVERHEAD_BYTES - 1)
+    buffer.write(b"\0")
+    with buffer.getbuffer() as view:
+        view[:HEADER_BYTES] = header
+        with view[HEADER_BYTES:] as rest:
+            cipher.encrypt_into(nonce, plaintext, header + binding, rest)
+    return buffer.getvalue()

@@ -80,11 +80,12 @@ class MethodNotAllowed(RequestError):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A response."""
+    """A response. `cache` is its Cache-Control: what a person may see is kept by nobody."""
 
     status: int
     body: bytes = b""
     headers: Headers = []
+    cache: bytes = b"private, no-store"
 
 
 class Call:
@@ -285,12 +286,13 @@ def routes(documents: Documents, authenticator: Authenticator, openapi: bytes) -
 
 def _serve(document: bytes) -> Handler:
     tag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
-    headers: Headers = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=60")]
+    headers: Headers = [(b"etag", tag.encode())]
+    public = b"public, max-age=60"
 
     async def answer(call: Call) -> Answer:
         if tag in (call.header(b"if-none-match") or ""):
-            return Answer(304, b"", headers)
-        return Answer(200, document, headers)
+            return Answer(304, b"", headers, public)
+        return Answer(200, document, headers, public)
 
     return answer
 
@@ -318,6 +320,7 @@ def _too_large() -> TooLarge:
 
 async def _send_answer(send: Send, answer: Answer, request_id: str, *, head: bool) -> None:
     headers: Headers = [
+        (b"cache-control", answer.cache),
         (b"x-content-type-options", b"nosniff"),
         (b"x-request-id", request_id.encode()),
         *answer.headers,
@@ -325,7 +328,5 @@ async def _send_answer(send: Send, answer: Answer, request_id: str, *, head: boo
     if answer.status not in (204, 304):
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", str(len(answer.body)).encode()))
-    if not any(name == b"cache-control" for name, _ in answer.headers):
-        headers.append((b"cache-control", b"private, no-store"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else answer.body})
