@@ -13,11 +13,14 @@ import pytest
 
 from troth.hosting import isolation, processes
 
-TROTH = (sys.executable, str(Path(__file__).parent / "support" / "toy_troth.py"))
+TROTH = (sys.executable, "-I", str(Path(__file__).parent / "support" / "toy_troth.py"))
 NEEDS_NAMESPACE = pytest.mark.skipif(
     not isolation.probe().pid_namespace, reason="this machine forbids PID namespaces"
 )
-MODES = [pytest.param((), id="namespace", marks=NEEDS_NAMESPACE), pytest.param(("descendants",), id="descendants")]
+MODES = [
+    pytest.param((), id="namespace", marks=NEEDS_NAMESPACE),
+    pytest.param(("descendants",), id="descendants"),
+]
 
 
 class Platform:
@@ -41,7 +44,11 @@ class Platform:
 
     def open(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            self.argv(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+            self.argv(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
         )
         self._opened.append(process)
         return process

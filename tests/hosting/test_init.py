@@ -77,8 +77,7 @@ def first(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[First]:
 
 def read_line(process: subprocess.Popen[bytes]) -> bytes:
     assert process.stdout is not None
-    line = process.stdout.readline()
-    return line
+    return process.stdout.readline()
 
 
 def finish(process: subprocess.Popen[bytes]) -> int:
@@ -108,7 +107,9 @@ def test_a_byte_on_the_lifeline_asks_the_keeper_to_stop(first: First) -> None:
 
 
 def test_the_end_of_the_lifeline_ends_everything_at_once(first: First) -> None:
-    process = first.start(ORPHANS + "trap '' TERM; sleep 0.3; echo up; while :; do sleep 1; done", lifeline=True)
+    process = first.start(
+        ORPHANS + "trap '' TERM; sleep 0.3; echo up; while :; do sleep 1; done", lifeline=True
+    )
     assert read_line(process) == b"up\n"
     seen, began = first.below(), time.monotonic()
     assert len(seen) >= 4

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import until
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting import isolation, processes
@@ -86,13 +87,6 @@ async def hall(tmp_path: Path) -> AsyncGenerator[Hall]:
     await hall.fleet.stop()
     await hall.supervisor.stop_all()
     assert processes.marked(processes.prefix(tmp_path)) == ()
-
-
-async def until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_fleet_is_up_when_all_of_it_answers(hall: Hall) -> None:

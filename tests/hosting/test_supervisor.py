@@ -5,10 +5,12 @@ import os
 import signal
 import stat
 from collections.abc import AsyncGenerator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from support.waiting import until
 from troth.core.errors import ConfigError, PlatformError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
@@ -40,13 +42,6 @@ def spec(folder: Path, command: str, **more: object) -> ProcessSpec:
     return ProcessSpec(**{**values, **more})  # pyright: ignore[reportArgumentType]
 
 
-async def until(condition: object, seconds: float = 5.0) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def own(supervisor: Supervisor, folder: Path) -> tuple[processes.Process, ...]:
     return processes.marked(processes.prefix(folder))
 
@@ -55,7 +50,9 @@ async def test_a_killed_process_is_started_again_and_its_end_is_kept(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     exits: list[Exit] = []
-    toy = supervisor.start(spec(tmp_path, "echo last words; exec sleep 60"), restart=QUICK, on_exit=exits.append)
+    toy = supervisor.start(
+        spec(tmp_path, "echo last words; exec sleep 60"), restart=QUICK, on_exit=exits.append
+    )
     await until(lambda: (tmp_path / "toy.log").read_bytes() == b"last words\n")
     first = toy.pid
     assert first is not None
@@ -119,7 +116,7 @@ async def test_a_process_that_keeps_failing_is_waited_for_longer_each_time(
         spec(tmp_path, "exit 3"), restart=Restart(first=0.3, longest=9, jitter=0), on_exit=exits.append
     )
     await until(lambda: len(exits) == 4, seconds=15)
-    gaps = [(after.at - before.at).total_seconds() for before, after in zip(exits, exits[1:], strict=False)]
+    gaps = [(after.at - before.at).total_seconds() for before, after in pairwise(exits)]
     assert [gap > least for gap, least in zip(gaps, (0.3, 0.6, 1.2), strict=True)] == [True] * 3
     assert {end.status for end in exits} == {3}
     assert supervisor.views()[0].last_exit == "left with status 3"
@@ -150,11 +147,12 @@ async def test_a_missing_program_is_named(supervisor: Supervisor, tmp_path: Path
         supervisor.start(spec(tmp_path, "", argv=("no-such-program",)))
 
 
-async def test_a_child_has_exactly_the_environment_it_was_given(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_a_child_has_exactly_the_environment_it_was_given(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     toy = supervisor.start(spec(tmp_path, "exec sleep 60", environment={"PATH": "/usr/bin:/bin", "A": "b"}))
     await until(lambda: comm(toy) == "sleep")
-    text = Path(f"/proc/{toy.pid}/environ").read_bytes().decode()
-    names = {entry.partition("=")[0] for entry in text.split("\0") if entry}
+    names = {entry.partition("=")[0] for entry in seen(toy, "environ").split("\0") if entry}
     assert names - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "A", processes.MARK}
 
 
@@ -163,15 +161,18 @@ async def test_a_child_can_gain_no_privileges_and_opens_files_for_itself_alone(
 ) -> None:
     toy = supervisor.start(spec(tmp_path, "touch made; exec sleep 60"))
     await until(lambda: comm(toy) == "sleep")
-    status = Path(f"/proc/{toy.pid}/status").read_text()
-    assert "NoNewPrivs:\t1" in status
+    assert "NoNewPrivs:\t1" in seen(toy, "status")
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
-    assert Path(f"/proc/{toy.pid}/fd/0").readlink() == Path(os.devnull)
-    assert {entry.name for entry in Path(f"/proc/{toy.pid}/fd").iterdir()} == {"0", "1", "2"}
+    assert os.readlink(f"/proc/{toy.pid}/fd/0") == os.devnull  # noqa: PTH115
+    assert set(os.listdir(f"/proc/{toy.pid}/fd")) == {"0", "1", "2"}  # noqa: PTH208
+
+
+def seen(toy: Supervised, name: str) -> str:
+    return Path(f"/proc/{toy.pid}/{name}").read_text()
 
 
 def comm(toy: Supervised) -> str:
-    return Path(f"/proc/{toy.pid}/comm").read_text().strip() if toy.pid else ""
+    return seen(toy, "comm").strip() if toy.pid else ""
 
 
 @pytest.mark.skipif(not isolation.probe().user_namespace, reason="needs root and user namespaces")

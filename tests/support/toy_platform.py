@@ -20,7 +20,9 @@ async def build(launch: Launch, supervisor: Supervisor) -> Plan:
     """`troth.toml` of a toy is one word: `fine`, `wrong`, `stuck` (a step that never ends) or `failing`."""
     word = launch.config.read_text().strip()
     if word == "wrong":
-        raise ConfigError("This word is wrong.", file=launch.config, line=1, key="word", hint="Write another.")
+        raise ConfigError(
+            "This word is wrong.", file=launch.config, line=1, key="word", hint="Write another."
+        )
     return _plan(launch, supervisor, word)
 
 
@@ -65,7 +67,13 @@ def _plan(launch: Launch, supervisor: Supervisor, word: str) -> Plan:
         return [{"name": "a", "role": "leader"}]
 
     async def factsheet() -> dict[str, object]:
-        broken = {"id": "data.https", "sentence": "S.", "verdict": "broken", "evidence": "E.", "probed_at": None}
+        broken = {
+            "id": "data.https",
+            "sentence": "S.",
+            "verdict": "broken",
+            "evidence": "E.",
+            "probed_at": None,
+        }
         return {"platform": "Toy", "at": "2026-11-23T16:00:00.000Z", "promises": [broken]}
 
     return Plan(

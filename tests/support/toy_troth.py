@@ -9,7 +9,7 @@ from pathlib import Path
 from troth.cli import main
 from troth.hosting import isolation, start
 
-start.PLATFORM = (sys.executable, str(Path(__file__).with_name("toy_platform.py")))
+start.PLATFORM = (sys.executable, "-I", str(Path(__file__).with_name("toy_platform.py")))
 
 if sys.argv[1] == "descendants":
     del sys.argv[1]

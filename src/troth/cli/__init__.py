@@ -1,4 +1,4 @@
-"""The command line: thin verbs. Exit status 0: done; 1: a promise is broken or work failed; 2: wrong usage."""
+"""The command line. Exit status 0: done; 1: a promise is broken or work failed; 2: wrong usage."""
 
 import sys
 

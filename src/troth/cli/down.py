@@ -35,7 +35,9 @@ def take_down(folder: Path) -> int:
 
 def _end_rest(state: State) -> int:
     left = end_leftovers(state)
-    out.print(f"Ended {left} processes that were left behind." if left else "Nothing runs on this state folder.")
+    out.print(
+        f"Ended {left} processes that were left behind." if left else "Nothing runs on this state folder."
+    )
     return 0
 
 

@@ -22,7 +22,7 @@ def show_logs(folder: Path, name: str, *, follow: bool, lines: int) -> int:
     for log in logs:
         log.show_last(lines)
     while follow:
-        if not any([log.show_new() for log in logs]):
+        if sum(log.show_new() for log in logs) == 0:
             time.sleep(GAP)
     return 0
 

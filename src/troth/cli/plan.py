@@ -25,7 +25,9 @@ def show_plan(config: Path, folder: Path) -> int:
 
 
 def _table(config: Path, settings: Settings) -> Table:
-    table = Table(title=settings.platform.name, title_justify="left", title_style="bold", box=None, show_header=False)
+    table = Table(
+        title=settings.platform.name, title_justify="left", title_style="bold", box=None, show_header=False
+    )
     table.add_row(Text("Configuration", "dim"), str(config))
     table.add_row(Text("Region", "dim"), settings.platform.region)
     table.add_row(Text("Database", "dim"), f"{settings.database.members} members")

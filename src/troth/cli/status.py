@@ -15,8 +15,11 @@ from troth.hosting import control
 HIDDEN = frozenset({"addresses", "steps", "duties", "processes", "troubles"})
 """Parts of the answer that have a place of their own, or are for programs alone."""
 
-_COLOURS = {"ready": "green", "running": "green", "streaming": "green", "leader": "green", "suspect": "yellow"}
-_COLOURS |= {"waiting": "yellow", "draining": "yellow", "starting": "yellow", "failed": "red", "stopped": "red"}
+_COLOURS = {
+    **dict.fromkeys(("ready", "running", "streaming", "leader"), "green"),
+    **dict.fromkeys(("suspect", "waiting", "draining", "starting"), "yellow"),
+    **dict.fromkeys(("failed", "stopped"), "red"),
+}
 
 
 def show_status(folder: Path, *, json: bool) -> int:
@@ -39,7 +42,7 @@ def show_status(folder: Path, *, json: bool) -> int:
 
 
 def _show(answer: control.Answer) -> None:
-    condition, megabytes = str(answer["condition"]), cast(int, answer["memory_bytes"]) / 1e6
+    condition, megabytes = str(answer["condition"]), cast("int", answer["memory_bytes"]) / 1e6
     colour = "green" if answer["ready"] else "yellow"
     name = str(answer["platform"] or "The platform")
     facts = f"  since {answer['since']}, {megabytes:.0f} MB, version {answer['version']}"
@@ -57,13 +60,14 @@ def _show(answer: control.Answer) -> None:
 def _show_part(name: str, value: object) -> None:
     """A list of objects becomes a table, an object a list of its members."""
     out.print()
-    match value:
-        case [dict(), *_]:
-            out.print(_table(name, cast("list[dict[str, Any]]", value)))
-        case dict():
-            out.print(_pairs(name, cast("dict[str, Any]", value)))
-        case _:
-            out.print(Text.assemble((name.capitalize(), "bold"), "  none"))
+    if isinstance(value, dict):
+        out.print(_pairs(name, cast("dict[str, Any]", value)))
+        return
+    rows = cast("list[object]", value)
+    if rows and all(isinstance(row, dict) for row in rows):
+        out.print(_table(name, cast("list[dict[str, Any]]", rows)))
+    else:
+        out.print(Text.assemble((name.capitalize(), "bold"), f"  {_text(rows) or 'none'}"))
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
@@ -78,7 +82,12 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
 
 def _pairs(name: str, members: dict[str, Any]) -> Table:
     table = Table(
-        title=name.capitalize(), title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+        title=name.capitalize(),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
     )
     for key, value in members.items():
         table.add_row(Text(_heading(key), "dim"), _cell(value))

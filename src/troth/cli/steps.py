@@ -45,7 +45,9 @@ class StepList:
         words = f": {change.words}" if change.words else ""
         verb = " stopped" if change.condition == "stopped" else ""
         seconds = f" ({change.seconds:.1f} s)"
-        return Text.assemble((glyph, colour), f" {self._titles.get(change.name, change.name)}{verb}{words}{seconds}")
+        return Text.assemble(
+            (glyph, colour), f" {self._titles.get(change.name, change.name)}{verb}{words}{seconds}"
+        )
 
     def _render(self) -> Table:
         table = Table.grid(padding=(0, 1))

@@ -22,7 +22,9 @@ Config = Annotated[
 ]
 StateFolder = Annotated[
     Path,
-    typer.Option("--state", envvar="TROTH_STATE", help="The folder that holds everything the platform writes."),
+    typer.Option(
+        "--state", envvar="TROTH_STATE", help="The folder that holds everything the platform writes."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535)]

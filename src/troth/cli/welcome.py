@@ -63,7 +63,10 @@ def _say_trust(ca: Path, url: str) -> None:
         ("curl", f"curl --cacert {file} {url}/health"),
         ("Chromium on Linux", f"certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n Troth -i {file}"),
         ("Firefox", f"Settings, Certificates, Authorities, Import: {ca}"),
-        ("Debian", f"sudo cp {file} /usr/local/share/ca-certificates/troth.crt && sudo update-ca-certificates"),
+        (
+            "Debian",
+            f"sudo cp {file} /usr/local/share/ca-certificates/troth.crt && sudo update-ca-certificates",
+        ),
         (
             "macOS",
             "sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain " + file,

@@ -55,7 +55,7 @@ async def serve(path: Path, handle: Handler) -> AsyncGenerator[None]:
             yield
         finally:
             server.close()
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
@@ -140,6 +140,10 @@ def _read_answer(connection: socket.socket) -> Answer:
     return msgspec.json.decode(received, type=Answer)
 
 
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _bound(path: Path) -> Generator[socket.socket]:
     path.unlink(missing_ok=True)
@@ -156,7 +160,7 @@ def _bound(path: Path) -> Generator[socket.socket]:
 
 @contextmanager
 def _short(path: Path) -> Generator[str]:
-    """A name for the socket that fits into sun_path (108 bytes, unix(7)) however deep the state folder lies."""
+    """A name for the socket that fits into sun_path (108 bytes, unix(7)) however deep its folder lies."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

@@ -3,6 +3,7 @@
 import os
 from datetime import datetime
 from pathlib import Path
+from signal import Signals
 
 import msgspec
 
@@ -43,7 +44,7 @@ def open_log(path: Path) -> int:
 def bound_log(path: Path, limit: int = LOG_LIMIT) -> bool:
     """Move what a log holds to `path.1` once it exceeds `limit` bytes; True when that was done.
 
-    The writer keeps its descriptor (opened to append), so lines written between the copy and the cut are lost.
+    The writer keeps its descriptor (opened to append): lines written between the copy and the cut are lost.
     """
     if not path.exists() or path.stat().st_size <= limit:
         return False
@@ -69,7 +70,8 @@ def keep_crash(folder: Path, spec: ProcessSpec, end: Exit) -> Path:
     """Write down how a process ended and the last lines of its log; the oldest crashes make room."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{end.at:%Y%m%dT%H%M%S.%f}.txt"
-    head = f"{spec.name} (process {end.pid}) {describe(end.status)} at {to_wire(end.at)} after {end.uptime:.1f} s\n"
+    how = f"{describe(end.status)} after {end.uptime:.1f} s"
+    head = f"{to_wire(end.at)} {spec.name}, process {end.pid}, {how}\n"
     command = f"command: {' '.join(spec.argv)}\n\n"
     path.touch(mode=0o600)
     path.write_bytes(head.encode() + command.encode() + tail(spec.log, TAIL))
@@ -82,7 +84,5 @@ def describe(status: int) -> str:
     """An exit status in words, e.g. `left with status 3` or `was ended by SIGKILL`."""
     if status >= 0:
         return f"left with status {status}"
-    from signal import Signals
-
     known = -status in {number.value for number in Signals}
     return f"was ended by {Signals(-status).name if known else f'signal {-status}'}"

@@ -16,7 +16,7 @@ _HEAD_LIMIT = 16 << 10
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """One answer. `status` is 0 when none came; `detail` then says why. `seconds` covers the TLS handshake."""
+    """One answer. `status` is 0 when none came, and `detail` says why. `seconds` covers the handshake."""
 
     ready: bool
     status: int
@@ -25,7 +25,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class ReadinessProbe:
-    """Asks as the keeper: `certificate` and `key` are of the trust domain `callers`, `ca` is that of `instances`.
+    """Asks as the keeper: `certificate` and `key` are of the trust domain `callers`, `ca` of `instances`.
 
     The files are read again whenever the certificate changes, for it renews itself.
     """

@@ -1,12 +1,12 @@
-"""The first process of the platform. Standard library only: it is started with `python -I -S` and must stay tiny.
+"""The first process of the platform. Standard library only: started with `python -I -S`, it must stay tiny.
 
     init.py contained|alone lifeline|- COMMAND …
 
-It starts COMMAND (the keeper), reaps every orphan, passes on SIGTERM and SIGINT, and leaves with COMMAND's exit
-status. Nothing of the platform outlives it: `contained` (PID 1 of a PID namespace) the kernel sees to that,
-`alone` it ends its descendants itself. With `lifeline`, standard input is a pipe held open by whoever wants the
-platform to live: a byte on it asks for a clean stop, and when that end closes, even by SIGKILL, everything ends
-at once.
+It starts COMMAND (the keeper), reaps every orphan, passes on SIGTERM and SIGINT, and leaves with COMMAND's
+exit status. Nothing of the platform outlives it: `contained` (PID 1 of a PID namespace) the kernel sees to
+that, `alone` it ends its descendants itself. With `lifeline`, standard input is a pipe held open by whoever
+wants the platform to live: a byte on it asks for a clean stop, and when that end closes, even by SIGKILL,
+everything ends at once.
 """
 
 import os
@@ -46,8 +46,12 @@ def _watch_signals() -> int:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
     for number in (*_STOP_SIGNALS, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, _note)
     return reader
+
+
+def _note(number: int, frame: object) -> None:
+    """A handler, so that the signal reaches the descriptor: PID 1 is spared those it does not handle."""
 
 
 def _start(command: list[str]) -> int:
@@ -115,7 +119,7 @@ def _kill(pid: int) -> None:
 
 
 def _descendants(ancestor: int) -> set[int]:
-    parents = {int(name): _parent(name) for name in os.listdir("/proc") if name.isdigit()}
+    parents = {int(name): _parent(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
     found = {ancestor}
     while True:
         more = {pid for pid, parent in parents.items() if parent in found} - found

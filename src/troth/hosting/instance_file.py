@@ -1,4 +1,4 @@
-"""INSTANCE.json: what `hosting.runner` is told. Apart from it, so that the keeper need not load a web server."""
+"""INSTANCE.json: what `hosting.runner` is told. Apart from it, so that the keeper loads no web server."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,8 +9,8 @@ import msgspec
 class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
 
-    `folder` is put on sys.path; `environment` is set before `target` is imported. `client_ca` is the authority
-    that callers must show a certificate of. `drain_seconds` bounds what SIGTERM waits for.
+    `folder` is put on sys.path; `environment` is set before `target` is imported. Callers must show a
+    certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for.
     """
 
     name: str

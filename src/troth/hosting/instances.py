@@ -92,7 +92,7 @@ class Fleet:
     """`size` instances of `service` in slots `service-1`, `service-2`, ….
 
     `prepare(slot, generation)` makes certificate, port and files of an instance about to start. `is_ready`
-    asks one. `rebalance` is awaited after every change of `in_balancing` and returns once the edge follows it.
+    asks one. `rebalance` is awaited after every change of `in_balancing`; it returns once the edge follows.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Fleet:
         self._one_replacement = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start every instance side by side; raises PlatformError unless all become ready. Does not rebalance."""
+        """Start all instances side by side, without rebalancing. PlatformError unless all become ready."""
         slots = [f"{self.service}-{number}" for number in range(1, self.size + 1)]
         await asyncio.gather(*(self._bring_up(slot, 1) for slot in slots))
 
@@ -145,7 +145,7 @@ class Fleet:
         return self.troubles()
 
     def in_balancing(self) -> tuple[Endpoint, ...]:
-        """Where the edge sends requests: the ready ones; were there none, the suspect ones rather than nobody."""
+        """Where the edge sends requests: the ready ones; were there none, the suspect ones."""
         for phase in ("ready", "suspect"):
             found = tuple(instance.endpoint for instance in self._instances if instance.phase == phase)
             if found:
@@ -188,17 +188,20 @@ class Fleet:
                 await asyncio.sleep(_GAP)
 
     async def _watch(self, instance: Instance) -> None:
-        """Follow an instance that was ready: out of the balancing when it ends, back in when it answers again."""
+        """Follow an instance that was ready: out of the balancing when it ends, back in when it answers."""
         while instance.phase not in ("draining", "stopped"):
             await instance.changed.wait()
             instance.changed.clear()
             if instance.phase != "failed":
                 continue
             await self._rebalance()
-            while instance.phase == "failed" and not await self._is_ready(instance.endpoint):
-                await asyncio.sleep(_GAP)
+            await self._until_back(instance)
             if self._meet(instance, "answered"):
                 await self._rebalance()
+
+    async def _until_back(self, instance: Instance) -> None:
+        while instance.phase == "failed" and not await self._is_ready(instance.endpoint):  # noqa: ASYNC110
+            await asyncio.sleep(_GAP)
 
     async def _replace(self, old: Instance) -> None:
         """Prove the new before stopping the old; the edge learns of both in one change."""

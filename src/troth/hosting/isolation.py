@@ -55,7 +55,7 @@ def contain(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def guard(argv: tuple[str, ...], number: Literal["KILL", "TERM"] = "KILL") -> tuple[str, ...]:
-    """`argv`, signalled by the kernel when its parent ends, and never gaining privileges (setuid programs)."""
+    """`argv`, signalled by the kernel when its parent ends, and never gaining privileges (setuid)."""
     return ("setpriv", "--pdeathsig", number, "--no-new-privs", "--", *argv)
 
 

@@ -9,8 +9,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 from troth import VERSION
 from troth.core.clock import to_wire
@@ -39,7 +40,7 @@ _log = logging.getLogger("troth.keeper")
 
 
 def run_keeper(arguments: Sequence[str], build: Build) -> int:
-    """The keeper's process from beginning to end: `arguments` is a Launch as JSON. Returns the exit status."""
+    """The keeper's process, to its exit status: `arguments` is a Launch as JSON."""
     launch = decode(arguments[0], Launch)
     _log_to_standard_error()
     with hold_inherited(launch.lock) if launch.lock is not None else take(State(launch.state)):
@@ -66,11 +67,11 @@ class Keeper:
 
     async def run(self, build: Build) -> int:
         """0 after a stop that was asked for, 1 when the start failed, 2 when it could not be as asked."""
-        self._listen_to_signals()
         _renew(self._state)
-        async with control.serve(self._state.control, self._handle):
-            status = await self._live(build)
-            await self._end()
+        with self._signals():
+            async with control.serve(self._state.control, self._handle):
+                status = await self._live(build)
+                await self._end()
         return status
 
     async def _live(self, build: Build) -> int:
@@ -80,7 +81,7 @@ class Keeper:
             _log.error("the start failed: %s %s", error.public, error.detail)
             self._tell(failed(error))
             return 2 if failed(error).usage else 1
-        except Exception as error:  # a defect: the person still has to learn that the start failed
+        except Exception as error:  # noqa: BLE001 - a defect, of which the person has to learn
             _log.exception("the start failed")
             self._tell(
                 Failed(message=f"The start failed: {error}", hint=f"See {self._state.logs}/keeper.log")
@@ -130,7 +131,7 @@ class Keeper:
             if one.condition == "waiting"
         )
         found = await _ask_provider(self._plan.troubles)
-        own = tuple(map(str, found)) if isinstance(found, tuple) else ("the platform's parts cannot be seen",)
+        own = cast("tuple[str, ...]", found) if isinstance(found, tuple) else ("its parts cannot be seen",)
         return (*waiting, *own, *self._duties.troubles())
 
     async def _end(self) -> None:
@@ -188,10 +189,14 @@ class Keeper:
         """Proportional set size of everything that carries this platform's mark, in bytes."""
         return sum(map(processes.memory, processes.marked(processes.prefix(self._launch.state))))
 
-    def _listen_to_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+    @contextmanager
+    def _signals(self) -> Generator[None]:
+        loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
             loop.add_signal_handler(number, self._ask_to_stop)
+        yield
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
     def _ask_to_stop(self) -> None:
         """Asked twice, it no longer waits for anybody."""

@@ -1,6 +1,6 @@
 """Which sockets the platform listens on, read from /proc: the ground for saying what is public."""
 
-import os
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,9 +28,7 @@ def parse_table(text: str, wanted: str) -> tuple[tuple[Endpoint, str], ...]:
 
 
 def parse_address(text: str) -> Endpoint:
-    """Pure: `0100007F:1F90` is 127.0.0.1:8080; the kernel prints each 32-bit word in host order (little-endian)."""
-    import ipaddress
-
+    """Pure: `0100007F:1F90` is 127.0.0.1:8080; the kernel prints words in (little-endian) host order."""
     digits, _, port = text.partition(":")
     words = (bytes.fromhex(digits[start : start + 8])[::-1] for start in range(0, len(digits), 8))
     address = ipaddress.ip_address(b"".join(words))
@@ -54,7 +52,7 @@ def _owners(found: tuple[processes.Process, ...]) -> dict[str, str]:
 def _sockets(pid: int) -> Iterable[str]:
     folder = Path(f"/proc/{pid}/fd")
     try:
-        links = [_link(folder / name) for name in os.listdir(folder)]
+        links = [_link(entry) for entry in folder.iterdir()]
     except OSError:
         return ()
     return (link[8:-1] for link in links if link.startswith("socket:["))

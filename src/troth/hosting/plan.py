@@ -1,4 +1,4 @@
-"""What the keeper is asked to bring up and to look after. Wiring writes a Plan; the keeper only carries it out."""
+"""What the keeper is asked to bring up and to look after. Wiring writes a Plan, the keeper carries it out."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -110,5 +110,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Build = Callable[..., Awaitable[Plan]]
-"""`async def build(launch: Launch, supervisor: Supervisor) -> Plan`; raises TrothError to stop before anything
-starts."""
+"""`async def build(launch: Launch, supervisor: Supervisor) -> Plan`; a TrothError stops before anything has
+started."""

@@ -19,7 +19,7 @@ _PROC = Path("/proc")
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One row of /proc. `started` (clock ticks since boot) tells it from a later process of the same number."""
+    """One row of /proc. `started` (clock ticks since boot) tells it from a later process of its number."""
 
     pid: int
     parent: int
@@ -39,7 +39,7 @@ def read(pid: int) -> Process | None:
 
 def everything() -> tuple[Process, ...]:
     """Every living process that this one can see."""
-    found = (read(int(entry)) for entry in os.listdir(_PROC) if entry.isdigit())
+    found = (read(int(entry)) for entry in os.listdir(_PROC) if entry.isdigit())  # noqa: PTH208 - half the time
     return tuple(process for process in found if process is not None)
 
 
@@ -82,7 +82,7 @@ def leftovers(state: Path) -> tuple[Process, ...]:
     """What an earlier platform on this state folder left running, of the present user alone.
 
     A person's shell or editor that merely stands in the folder is not one: a process counts by its mark, or
-    because it works inside a data folder and has no mark left to read (PostgreSQL's children overwrite theirs).
+    because it works inside a data folder without a terminal (PostgreSQL's children overwrite their mark).
     """
     own = tuple(row for row in everything() if _is_own(row) and row.pid != os.getpid())
     by_mark = {row.pid for row in marked(prefix(state), own)}

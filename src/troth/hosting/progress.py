@@ -1,4 +1,4 @@
-"""What the keeper tells `troth up` while it starts and stops: one JSON object a line on its standard output."""
+"""What the keeper tells `troth up` while it starts and stops: a JSON object a line on standard output."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,8 @@
 """One instance: `python -m troth.hosting.runner INSTANCE.json` serves an ASGI application over mutual TLS.
 
 It answers `/.troth/ready` itself: 200 once the application's lifespan startup is done, 503 while draining. On
-SIGTERM it finishes what is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0; when
-the startup fails it leaves with 1.
+SIGTERM it finishes what is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0;
+when the startup fails it leaves with 1.
 """
 
 import asyncio
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvloop
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
-from granian.server.common import SSLProtocols
 from granian.server.embed import Server
 
 from troth.hosting.health import READY_PATH
@@ -31,7 +30,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 BACKLOG = 1024
 QUIET_SECONDS = 0.2
-"""While draining: how long nothing must be in flight. The edge may have sent a request before it heard of it."""
+"""While draining: how long nothing must be in flight, for the edge may have sent one before it heard."""
 
 
 class Gate:

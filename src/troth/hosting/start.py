@@ -25,17 +25,15 @@ _INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "TROTH_TOOLS")
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A platform just started. `process` is the outermost process; `progress` the descriptor that its events
-    arrive on; `lifeline`, for a platform in the foreground, must stay open: when it closes, everything ends."""
+    """A platform just started. `process` is the outermost process, `progress` the descriptor that its events
+    arrive on. In the foreground, everything ends as soon as `lifeline` closes."""
 
     process: subprocess.Popen[bytes]
     progress: int
     lifeline: int | None
 
 
-def start_platform(
-    state: State, launch: Launch, lock: int, *, foreground: bool
-) -> Running:
+def start_platform(state: State, launch: Launch, lock: int, *, foreground: bool) -> Running:
     """Start the first process and the keeper below it; `lock` is handed down to them."""
     machine = isolation.probe()
     launch = msgspec.structs.replace(launch, lock=lock, contained=machine.pid_namespace)
@@ -98,7 +96,9 @@ def _command(machine: isolation.Machine, foreground: bool, keeper: tuple[str, ..
     kind = "contained" if machine.pid_namespace else "alone"
     lifeline = "lifeline" if foreground else "-"
     script = str(Path(init.__file__))
-    keeper = isolation.guard(keeper, "TERM")  # should the first process be killed, the keeper stops everything
+    keeper = isolation.guard(
+        keeper, "TERM"
+    )  # should the first process be killed, the keeper stops everything
     argv = isolation.contain(machine, (sys.executable, "-I", "-S", script, kind, lifeline, *keeper))
     # Alone, the first process must outlive `troth up` by the moment it takes to end its descendants.
     return isolation.guard(argv) if foreground and machine.pid_namespace else argv

@@ -27,8 +27,8 @@ class StepView(msgspec.Struct, frozen=True):
 
 
 class StepRunner:
-    """Runs each step once. `tell` hears of every change. Raises ValueError on a step that waits for nobody known
-    or for itself (graphlib.CycleError)."""
+    """Runs each step once. `tell` hears of every change. Raises ValueError on a step that waits for nobody
+    known, or for itself (graphlib.CycleError)."""
 
     def __init__(self, steps: tuple[Step, ...], tell: Callable[[StepChange], None]) -> None:
         self._steps = {step.name: step for step in steps}

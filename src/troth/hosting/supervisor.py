@@ -1,12 +1,9 @@
-"""Starts processes, sees each end at once (pidfd), starts it again, and leaves nothing behind when it stops."""
+"""Starts processes, sees each end at once (pidfd), starts them again, and leaves nothing behind on a stop."""
 
 import asyncio
 import logging
-import os
 import random
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -17,15 +14,17 @@ from typing import Any, Literal
 import msgspec
 
 from troth.core.clock import Clock, SystemClock
-from troth.core.errors import PlatformError, TrothError
+from troth.core.errors import TrothError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.backoff import Restart, delay, failures_after
-from troth.hosting.crashes import Exit, bound_log, describe, keep_crash, open_log
+from troth.hosting.child import spawn
+from troth.hosting.crashes import Exit, bound_log, describe, keep_crash
 
 Condition = Literal["running", "waiting", "stopped"]
 OnExit = Callable[[Exit], None]
 
+ALWAYS = Restart()
 _SWEEPS = 3
 _log = logging.getLogger(__name__)
 
@@ -52,7 +51,6 @@ class Supervised:
         self.restarts = 0
         self.last_exit: Exit | None = None
         self._owner, self._restart, self._on_exit = owner, restart, on_exit
-        self._process: subprocess.Popen[bytes] | None = None
         self._stop = asyncio.Event()
         self._mark = ""
         self._started = time.monotonic()
@@ -63,7 +61,7 @@ class Supervised:
     @property
     def pid(self) -> int | None:
         """None while nothing runs."""
-        return self._process.pid if self._process is not None and self.condition == "running" else None
+        return self._child.pid if self.condition == "running" else None
 
     def view(self) -> ProcessView:
         return ProcessView(
@@ -81,14 +79,14 @@ class Supervised:
         return self.last_exit
 
     async def stop(self) -> None:
-        """SIGTERM, then after `spec.stop_seconds` SIGKILL to its group; returns when nothing of it is left."""
+        """SIGTERM, after `spec.stop_seconds` SIGKILL; returns when nothing of it is left."""
         self._stop.set()
         await asyncio.shield(self._task)
 
     def send(self, number: signal.Signals) -> None:
         """Signal the process itself, e.g. SIGHUP to make it read its files again."""
-        if self._process is not None:
-            self._process.send_signal(number)
+        if self.condition == "running":
+            self._child.send(number)
 
     async def _keep(self) -> None:
         failures = 0
@@ -99,14 +97,16 @@ class Supervised:
             self._record(status, uptime)
             if self._restart is None or self._stop.is_set():
                 break
-            failures = await self._start_again(self._restart, failures_after(self._restart, failures, uptime))
-            if self._stop.is_set():
+            failures = failures_after(self._restart, failures, uptime)
+            again = await self._start_again(self._restart, failures)
+            if again is None:
                 break
+            failures = again
         self.condition = "stopped"
         self._owner.forget(self)
 
-    async def _start_again(self, restart: Restart, failures: int) -> int:
-        """Wait and spawn until it runs or is asked to stop; returns the failures in a row by then."""
+    async def _start_again(self, restart: Restart, failures: int) -> int | None:
+        """Wait and spawn until it runs; returns the failures in a row by then, None when asked to stop."""
         self.condition = "waiting"
         while not await _happens(self._stop, delay(restart, failures, random.random)):
             self.restarts += 1
@@ -116,30 +116,28 @@ class Supervised:
             except TrothError as error:
                 _log.error("%s", error.public)
                 failures += 1
-        return failures
+        return None
 
     def _spawn(self) -> None:
         self._mark = self._owner.next_mark(self.spec.name)
-        self._process = _spawn(self.spec, self._owner.machine, self._mark)
+        self._child = spawn(self.spec, self._owner.machine, self._mark)
         self._started, self._since = time.monotonic(), self._owner.clock.now()
         self.condition = "running"
 
     async def _run_to_its_end(self) -> int:
         """Returns the exit status. Once asked to stop, no run lasts longer than `stop_seconds`."""
-        process = _running(self._process)
-        with _ExitWatch(process) as ended:
-            await _first(ended.wait(), self._stop.wait())
-            if not ended.is_set():
-                process.terminate()
-                await _first(ended.wait(), asyncio.sleep(self.spec.stop_seconds), self._owner.hurried.wait())
-            if not ended.is_set():
-                process.kill()
-                await ended.wait()
-        _kill_group(process.pid)
-        return process.wait()
+        child = self._child
+        await _first(child.ended.wait(), self._stop.wait())
+        if not child.ended.is_set():
+            child.send(signal.SIGTERM)
+            grace = asyncio.sleep(self.spec.stop_seconds)
+            await _first(child.ended.wait(), grace, self._owner.hurried.wait())
+        child.send(signal.SIGKILL)
+        await child.ended.wait()
+        return child.reap()
 
     async def _end_remains(self) -> None:
-        """What it left behind must go at once: PostgreSQL without its Patroni still takes writes (split brain)."""
+        """What it left must go at once: PostgreSQL without its Patroni still takes writes (split brain)."""
         for _ in range(_SWEEPS):
             remains = processes.marked(self._mark)
             if not remains:
@@ -148,14 +146,19 @@ class Supervised:
         _log.error("%s left processes behind that do not end", self.spec.name)
 
     def _record(self, status: int, uptime: float) -> None:
-        at, process, asked = self._owner.clock.now(), _running(self._process), self._stop.is_set()
-        end = Exit(name=self.spec.name, pid=process.pid, status=status, uptime=uptime, at=at, asked=asked)
-        if not asked:
-            end = msgspec.structs.replace(end, evidence=keep_crash(self._owner.crashes, self.spec, end))
+        at, asked = self._owner.clock.now(), self._stop.is_set()
+        end = Exit(name=self.spec.name, pid=self._child.pid, status=status, uptime=uptime, at=at, asked=asked)
+        end = end if asked else self._keep_evidence(end)
         self.last_exit = end
-        self._owner.exited(end)
-        if self._on_exit is not None:
-            self._on_exit(end)
+        for watcher in (*self._owner.watchers, *filter(None, (self._on_exit,))):
+            _tell(watcher, end)
+
+    def _keep_evidence(self, end: Exit) -> Exit:
+        try:
+            return msgspec.structs.replace(end, evidence=keep_crash(self._owner.crashes, self.spec, end))
+        except OSError as error:  # a full disk must not keep it from being started again
+            _log.error("the end of %s cannot be kept: %s", self.spec.name, error)  # noqa: TRY400
+            return end
 
 
 class Supervisor:
@@ -175,7 +178,7 @@ class Supervisor:
         self._running: list[Supervised] = []
 
     def start(
-        self, spec: ProcessSpec, *, restart: Restart | None = Restart(), on_exit: OnExit | None = None
+        self, spec: ProcessSpec, *, restart: Restart | None = ALWAYS, on_exit: OnExit | None = None
     ) -> Supervised:
         """Start a process now and again whenever it ends; with `restart=None` only once.
 
@@ -204,70 +207,16 @@ class Supervisor:
         """For `Supervised`: the mark of its next start."""
         return processes.mark(self._state, name, next(self._serial))
 
-    def exited(self, end: Exit) -> None:
-        """For `Supervised`: tell the watchers."""
-        for watcher in self.watchers:
-            watcher(end)
-
     def forget(self, supervised: Supervised) -> None:
         """For `Supervised`: it has stopped for good."""
         self._running.remove(supervised)
 
 
-class _ExitWatch:
-    """An event that is set when a child has ended, by its pidfd: no thread, no polling."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._descriptor = os.pidfd_open(process.pid)
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> asyncio.Event:
-        asyncio.get_running_loop().add_reader(self._descriptor, self._set)
-        return self._event
-
-    def _set(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._descriptor)
-        self._event.set()
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-
-def _spawn(spec: ProcessSpec, machine: isolation.Machine, mark: str) -> subprocess.Popen[bytes]:
-    if shutil.which(spec.argv[0], path=spec.environment.get("PATH")) is None:
-        raise PlatformError(f"{spec.name} cannot start: the program {spec.argv[0]} is missing.")
-    argv = isolation.guard(spec.argv)
-    if spec.as_other_user:
-        argv = isolation.as_other_user(machine, argv)
-    log = open_log(spec.log)
+def _tell(watcher: OnExit, end: Exit) -> None:
     try:
-        return subprocess.Popen(
-            argv,
-            env={**spec.environment, processes.MARK: mark},
-            cwd=spec.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            umask=0o077,
-            process_group=0,
-        )
-    except OSError as error:
-        raise PlatformError(
-            f"{spec.name} cannot start: {os.strerror(error.errno or 0)}.", detail=str(error)
-        ) from error
-    finally:
-        os.close(log)
-
-
-def _running(process: subprocess.Popen[bytes] | None) -> subprocess.Popen[bytes]:
-    assert process is not None, "asked for the process of a Supervised that never started one"
-    return process
-
-
-def _kill_group(pid: int) -> None:
-    """What is left of the group. Its leader is dead but not reaped, so the number has not passed to another."""
-    os.killpg(pid, signal.SIGKILL)
+        watcher(end)
+    except Exception:  # a watcher's defect must not keep the process from being started again
+        _log.exception("a watcher of %s failed", end.name)
 
 
 async def _happens(event: asyncio.Event, seconds: float) -> bool:

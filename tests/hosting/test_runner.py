@@ -1,0 +1,189 @@
+"""An instance as a real process: who may call it, and how it leaves."""
+
+import asyncio
+import http.client
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from support.waiting import until, until_answered
+from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
+from troth.core.process import Endpoint
+from troth.hosting.health import READY_PATH, ReadinessProbe
+from troth.hosting.instance_file import InstanceFile
+from troth.hosting.ports import free_ports
+from troth.hosting.wire import encode
+
+NOW = datetime.now(UTC)
+
+APPLICATION = """
+import asyncio, os, sys
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await live(receive, send)
+        return
+    if scope["path"] == "/slow":
+        print("slow began", flush=True)
+        await asyncio.sleep(1.0)
+    body = os.environ["GREETING"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": body})
+
+async def live(receive, send):
+    await receive()
+    if os.environ.get("FAIL"):
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    print("shut down in order", flush=True)
+    await send({"type": "lifespan.shutdown.complete"})
+
+def make():
+    return app
+"""
+
+
+class Stage:
+    """Authorities, certificates, and one instance that can be started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.instances = Authority.open(folder / "authorities", "instances", now=NOW)
+        self.callers = Authority.open(folder / "authorities", "callers", now=NOW)
+        self.strangers = Authority.open(folder / "authorities", "strangers", now=NOW)
+        self.own = self.issue(self.instances, "server", "own")
+        self.keeper = self.issue(self.callers, "client", "keeper")
+        self.stranger = self.issue(self.strangers, "client", "stranger")
+        self.endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        (folder / "toy_application.py").write_text(APPLICATION)
+
+    def issue(self, authority: Authority, usage: Usage, name: str) -> LeafFiles:
+        leaf = authority.issue(Subject(common_name=name, usage=usage), now=NOW, lifetime=timedelta(days=1))
+        return write_leaf(leaf, self.folder, name)
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        instance = InstanceFile(
+            name="toy-1",
+            kind="app",
+            target="toy_application:make",
+            factory=True,
+            folder=self.folder,
+            port=self.endpoint.port,
+            certificate=self.own.certificate,
+            key=self.own.key,
+            client_ca=self.callers.certificate_file,
+            environment={"GREETING": "hello", **environment},
+        )
+        file = self.folder / "instance.json"
+        file.write_bytes(encode(instance))
+        argv = (sys.executable, "-I", "-m", "troth.hosting.runner", str(file))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin"})
+        return self.process
+
+    def probe(self) -> ReadinessProbe:
+        return ReadinessProbe(
+            self.instances.certificate_file, self.keeper.certificate, self.keeper.key, seconds=5.0
+        )
+
+    def connect(self, files: LeafFiles | None) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=self.instances.certificate_file)
+        if files is not None:
+            context.load_cert_chain(files.certificate, files.key)
+        return http.client.HTTPSConnection(self.endpoint.host, self.endpoint.port, context=context, timeout=5)
+
+    async def until_ready(self) -> None:
+        probe = self.probe()
+        await until_answered(lambda: probe.is_ready(self.endpoint), 20.0)
+
+    async def until_logged(self, words: str) -> None:
+        await until(lambda: words in self.log.read_text())
+
+
+def get(connection: http.client.HTTPSConnection, path: str = "/") -> tuple[int, bytes, str | None]:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.getheader("connection")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    if stage.process is not None:
+        stage.process.kill()
+        stage.process.wait()
+
+
+async def test_a_caller_of_the_platform_is_served(stage: Stage) -> None:
+    stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.keeper)
+    assert get(connection) == (200, b"hello", None)
+    assert get(connection, READY_PATH)[0] == 200
+    connection.close()
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger"])
+async def test_a_caller_without_a_certificate_of_the_callers_gets_nothing(stage: Stage, who: str) -> None:
+    stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.stranger if who == "stranger" else None)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        get(connection)
+    connection.close()
+
+
+async def test_an_instance_speaks_nothing_older_than_tls_1_3(stage: Stage) -> None:
+    stage.start()
+    await stage.until_ready()
+    context = ssl.create_default_context(cafile=stage.instances.certificate_file)
+    context.load_cert_chain(stage.keeper.certificate, stage.keeper.key)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        await asyncio.open_connection(stage.endpoint.host, stage.endpoint.port, ssl=context)
+
+
+async def test_sigterm_lets_a_request_in_flight_finish(stage: Stage) -> None:
+    process = stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.keeper)
+    slow = asyncio.create_task(asyncio.to_thread(get, connection, "/slow"))
+    await stage.until_logged("slow began")
+    process.terminate()
+    readiness = await stage.probe().ask(stage.endpoint)
+    assert (readiness.ready, readiness.status) == (False, 503)
+    assert await slow == (200, b"hello", "close")
+    assert await asyncio.to_thread(process.wait, 5) == 0
+    assert "shut down in order" in stage.log.read_text()
+    connection.close()
+
+
+async def test_a_kept_connection_is_closed_by_the_drain(stage: Stage) -> None:
+    process = stage.start()
+    await stage.until_ready()
+    idle, connection = stage.connect(stage.keeper), stage.connect(stage.keeper)
+    assert get(idle)[0] == get(connection)[0] == 200
+    process.terminate()
+    assert not await stage.probe().is_ready(stage.endpoint)
+    assert get(connection) == (200, b"hello", "close")
+    assert await asyncio.to_thread(process.wait, 5) == 0
+    with pytest.raises((http.client.HTTPException, OSError)):
+        get(idle)
+    idle.close()
+    connection.close()
+
+
+async def test_an_application_that_cannot_start_ends_its_process(stage: Stage) -> None:
+    process = stage.start(FAIL="yes")
+    assert await asyncio.to_thread(process.wait, 15) == 1
+    assert (await stage.probe().ask(stage.endpoint)).status == 0
