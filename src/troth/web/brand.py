@@ -32,8 +32,8 @@ def _properties(fill: str, text: str) -> str:
 
 
 def ink_on(colour: str) -> str:
-    """White or near-black, whichever is easier to read on `colour`."""
-    return max(("#ffffff", "#101214"), key=lambda ink: contrast(ink, colour))
+    """White or black, whichever is easier to read on `colour`: one of them always is."""
+    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
 
 
 def readable_on(colour: str, page: str, wanted: float) -> str:

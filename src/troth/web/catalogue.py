@@ -10,7 +10,6 @@ LANGUAGES = ("en", "de")
 TEXTS: dict[str, tuple[str, str]] = {
     "sign_in": ("Sign in", "Anmelden"),
     "sign_in_to": ("to continue to {name}", "um zu {name} zu gelangen"),
-    "sign_in_again": ("Please confirm that it is you.", "Bitte bestätigen Sie, dass Sie es sind."),
     "sign_in_for": ("to connect {client} with {name}", "um {client} mit {name} zu verbinden"),
     "email": ("E-mail address", "E-Mail-Adresse"),
     "password": ("Password", "Passwort"),
@@ -49,10 +48,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "consent_ends": (
         "Access ends when you sign out.",
         "Der Zugriff endet, wenn Sie sich abmelden.",
-    ),
-    "protected": (
-        "Your data is encrypted and stays in the EU",
-        "Ihre Daten sind verschlüsselt und bleiben in der EU",
     ),
     "error": ("Something is not right", "Hier stimmt etwas nicht"),
     "reference": ("Reference: {id}", "Referenz: {id}"),

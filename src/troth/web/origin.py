@@ -15,7 +15,7 @@ MAX_PATH = 8192
 _PATH = re.compile(r"/[!-\[\]-~]*", re.ASCII)
 """A slash, then printable ASCII without the backslash."""
 
-_AMBIGUOUS = re.compile(r"//|[\\\x00-\x1f]|/\.{1,2}(?:/|$)")
+_AMBIGUOUS = re.compile(r"//|[\\\x00-\x1f#?%]|/\.{1,2}(?:/|$)")
 
 
 def require_same_origin(headers: Mapping[str, str], domain: Domain) -> None:
@@ -57,8 +57,8 @@ def safe_return_to(text: str) -> str:
 def is_public(path: str, prefixes: tuple[str, ...]) -> bool:
     """Whether an application shows this path without sign-in.
 
-    A path that two readers may read differently (dot segments, doubled slashes, backslashes) is not public,
-    whatever it begins with. A prefix ends at a slash: `/help` is not `/helpdesk`.
+    A path that two readers may read differently (dot segments, doubled slashes, backslashes, what is encoded
+    twice) is not public, whatever it begins with. A prefix ends at a slash: `/help` is not `/helpdesk`.
     """
     plain = unquote(path)
     if _AMBIGUOUS.search(plain):
