@@ -1,8 +1,8 @@
 """Runs the examples of a Markdown page as its reader would: one shell, from the first block to the last.
 
-A block marked `console run` holds commands after `$ ` (further lines after `> `, or after a backslash) and below
-each what it prints, with `…` for anything. Nothing below a command: what it prints does not matter. Each has to
-end with status 0. A block marked `python run` is handed to Python in the same environment.
+A block marked `console run` holds commands after `$ ` (further lines after `> `, or after a backslash) and
+below each what it prints, with `…` for anything. Nothing below a command: what it prints does not matter.
+Each has to end with status 0. A block marked `python run` is handed to Python in the same environment.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that are read from the source: `python tools/docs.py [--check]`.
+"""Writes the parts of the documentation that are read from the source: `python tools/pages.py [--check]`.
 
 docs/map.md       every file of src/troth with the first sentence of its docstring
 docs/configuration.md   every key of examples/residents/troth.toml with its comment
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     """1 when asked to check and a page is not as it would be made."""
     stale = [page for page in PARTS if page.read_text() != renewed(page)]
     if arguments == ["--check"]:
-        print("\n".join(f"{page.relative_to(ROOT)} is stale; run python tools/docs.py" for page in stale))
+        print("\n".join(f"{page.relative_to(ROOT)} is stale; run python tools/pages.py" for page in stale))
         return 1 if stale else 0
     for page in stale:
         page.write_text(renewed(page))
