@@ -13,7 +13,7 @@ from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summar
 from troth.hosting.supervisor import Supervisor
 
 HIDER = "setsid sh -c 'setsid sleep 3601 & sleep 3602' & exec sleep 3603"
-STUBBORN = "trap '' TERM; while :; do sleep 1; done"
+STUBBORN = "trap '' TERM; while :; do sleep 3604; done"
 
 
 async def build(launch: Launch, supervisor: Supervisor) -> Plan:

@@ -100,8 +100,9 @@ class Keeper:
         self._condition = "ready"
         self._duties = Duties(plan.duties, self._supervisor.clock)
         self._duties.start()
-        self._tell(Ready(summary, time.monotonic() - self._began))
-        _log.info("everything stands after %.1f s", time.monotonic() - self._began)
+        seconds = time.monotonic() - self._began
+        _log.info("everything stands after %.1f s", seconds)
+        self._tell(Ready(summary, seconds))
 
     async def _tick_for_ever(self) -> None:
         said, said_at = "", 0.0

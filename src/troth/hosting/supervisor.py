@@ -157,7 +157,7 @@ class Supervised:
         try:
             return msgspec.structs.replace(end, evidence=keep_crash(self._owner.crashes, self.spec, end))
         except OSError as error:  # a full disk must not keep it from being started again
-            _log.error("the end of %s cannot be kept: %s", self.spec.name, error)  # noqa: TRY400
+            _log.error("the end of %s cannot be kept: %s", self.spec.name, error)
             return end
 
 
@@ -215,7 +215,7 @@ class Supervisor:
 def _tell(watcher: OnExit, end: Exit) -> None:
     try:
         watcher(end)
-    except Exception:  # a watcher's defect must not keep the process from being started again
+    except Exception:  # noqa: BLE001 - a watcher's defect must not keep the process from being started again
         _log.exception("a watcher of %s failed", end.name)
 
 
