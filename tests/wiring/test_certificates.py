@@ -8,6 +8,7 @@ import pytest
 from troth.core.ca import read_certificate
 from troth.core.state import State, open_state
 from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.services import PRIVATE, service_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EDGE = Holder(trust="callers", name="edge", usage="client")
@@ -95,3 +96,17 @@ def test_the_report_begins_with_the_certificate_that_ends_first(
 def test_a_later_start_goes_on_with_the_same_authorities(state: State, clock: Clock) -> None:
     first = Certificates(state, timedelta(hours=3), clock).ca("public").read_bytes()
     assert Certificates(state, timedelta(hours=3), clock).ca("public").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("holder", "service"),
+    [
+        (Holder(trust="instances", name="portal-1-0", usage="server"), "portal"),
+        (Holder(trust="apps", name="my-app-12-1", usage="client"), "my-app"),
+        (PRIVATE, None),
+        (EDGE, None),
+        (Holder(trust="database", name="member-1", usage="server"), None),
+    ],
+)
+def test_a_certificate_of_an_instance_leads_to_its_service(holder: Holder, service: str | None) -> None:
+    assert service_of(holder) == service

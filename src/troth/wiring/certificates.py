@@ -79,6 +79,10 @@ class Certificates:
         files.certificate.unlink(missing_ok=True)
         files.key.unlink(missing_ok=True)
 
+    def holders(self, matching: Callable[[Holder], bool]) -> tuple[Holder, ...]:
+        """Everybody who holds a certificate and matches."""
+        return tuple(holder for holder in self._held if matching(holder))
+
     def due(self, matching: Callable[[Holder], bool]) -> tuple[Holder, ...]:
         """The holders whose certificate is past two thirds of its life."""
         now = self._clock.now()

@@ -152,12 +152,10 @@ class ServicesPart:
             self._certificates.issue(holder)
         if due and self._admin:
             await self._admin.load(render(self._edge_state()), force=True)
-        old = self._certificates.due(self._is_of_an_instance)
-        services = sorted({holder.name.rsplit("-", 1)[0] for holder in old})
+        due_instances = self._certificates.due(lambda one: service_of(one) is not None)
+        services = sorted({name for name in map(service_of, due_instances) if name is not None})
         for name in services:
-            await self.fleets[name].replace_all()
-        for holder in old:
-            self._certificates.forget(holder)  # its instance was replaced by one with another
+            await self._replace(name)
         words = [f"renewed {len(due)} certificates of the edge"] if due else []
         words += [f"replaced the instances of {name}" for name in services]
         return ", ".join(words)
@@ -169,8 +167,12 @@ class ServicesPart:
         )
         return (("edge for applications", self._private), *instances)
 
-    def _is_of_an_instance(self, holder: Holder) -> bool:
-        return holder.trust in ("instances", "apps") and holder != PRIVATE
+    async def _replace(self, service: str) -> None:
+        """New instances with new certificates; those of the instances that they replace are forgotten."""
+        former = self._certificates.holders(lambda one: service_of(one) == service)
+        await self.fleets[service].replace_all()
+        for holder in former:
+            self._certificates.forget(holder)
 
     def _fleet(self, name: str, size: int) -> Fleet:
         async def prepare(slot: str, generation: int) -> Prepared:
@@ -310,6 +312,13 @@ def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
         return f"{fleet.size} instances are ready, mutual TLS"
 
     return start
+
+
+def service_of(holder: Holder) -> str | None:
+    """The service whose instance holds this certificate: `portal` of `portal-1-0`; None for anybody else."""
+    if holder.trust not in ("instances", "apps") or holder == PRIVATE:
+        return None
+    return holder.name.rsplit("-", 2)[0]
 
 
 def _public(domain: str) -> Holder:
