@@ -421,3 +421,17 @@ async def test_credentials_in_a_header_are_refused(signed_in: Browser) -> None:
     )
     assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
     assert response.headers["www-authenticate"].startswith("Basic")
+
+
+async def test_a_policy_that_cannot_name_an_address_names_its_scheme(web: WebAccess, house: House) -> None:
+    async with web.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute(
+            "update troth.client set redirect_uris = $1", ["http://[::1]/cb", "com.example.app:/cb"]
+        )
+    browser = Browser(web, house)
+    browser.cookie = (await house.begin()).token
+    for uri, source in (("http://[::1]:9/cb", "http:"), ("com.example.app:/cb", "com.example.app:")):
+        page = await browser.get(address(redirect_uri=uri))
+        assert f"form-action 'self' {source};" in page.headers["content-security-policy"]
+    await browser.close()

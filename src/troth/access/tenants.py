@@ -15,6 +15,8 @@ HTTPS_PORT = 443
 
 _HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
 
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+
 _KEEP = timedelta(seconds=10)
 _KEEP_UNKNOWN = timedelta(seconds=1)
 """Short, so that a domain that was just added serves within a second."""
@@ -103,9 +105,7 @@ class DomainDirectory:
         if row is None:
             self._unknown.put(name, True, now + _KEEP_UNKNOWN)
             raise NotFound("No such site.", detail=name)
-        branding = msgspec.json.decode(row["branding"], type=Branding)
-        if not branding.name:
-            branding = msgspec.structs.replace(branding, name=row["tenant_name"])
+        branding = _branding(row["branding"], row["tenant_name"])
         domain = Domain(
             name=row["name"],
             tenant_id=row["id"],
@@ -117,3 +117,10 @@ class DomainDirectory:
         )
         self._known.put(name, domain, now + _KEEP)
         return domain
+
+
+def _branding(text: str, tenant_name: str) -> Branding:
+    """What the domain's row says; what it leaves out, or says unreadably, is replaced."""
+    found = msgspec.json.decode(text, type=Branding)
+    colour = found.colour if _COLOUR.fullmatch(found.colour) else Branding().colour
+    return msgspec.structs.replace(found, name=found.name or tenant_name, colour=colour)

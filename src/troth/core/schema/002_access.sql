@@ -613,7 +613,8 @@ declare
     v_tenant uuid := troth.enter_domain(p_domain);
 begin
     if p_rotate then
-        update troth.signing_key set retired_at = now() where domain = p_domain and retired_at is null;
+        update troth.signing_key set retired_at = now()
+        where domain = p_domain and retired_at is null and kid <> p_kid;
     end if;
     insert into troth.signing_key (kid, tenant_id, domain, private_key, public_jwk)
     values (p_kid, v_tenant, p_domain, p_private, p_public)
