@@ -132,25 +132,22 @@ class Fleet:
                 await self._replace(old[slot])
 
     async def check(self) -> tuple[str, ...]:
-        """Ask every instance; returns a sentence for each that does not answer. One that was ready leaves the
-        balancing until it answers again."""
+        """Ask every instance; returns a sentence for each that does not answer."""
         asked = tuple(one for one in self._instances if one.phase in ("ready", "suspect"))
         answers = await asyncio.gather(*(self._is_ready(instance.endpoint) for instance in asked))
-        changes = [
+        for instance, answer in zip(asked, answers, strict=True):
             self._meet(instance, "answered" if answer else "silent")
-            for instance, answer in zip(asked, answers, strict=True)
-        ]
-        if any(changes):
-            await self._rebalance()
         return self.troubles()
 
     def in_balancing(self) -> tuple[Endpoint, ...]:
-        """Where the edge sends requests: the ready ones; were there none, the suspect ones."""
-        for phase in ("ready", "suspect"):
-            found = tuple(instance.endpoint for instance in self._instances if instance.phase == phase)
-            if found:
-                return found
-        return ()
+        """What the edge balances over: all that are not on their way in or out, in sickness and in health.
+
+        The edge itself sees first that one is dead, and passes it by. To take it out here would load a new
+        configuration, which gives up each request that waits for its next try (502), and closes connections
+        on which a browser is about to ask.
+        """
+        staying = ("ready", "suspect", "failed")
+        return tuple(instance.endpoint for instance in self._instances if instance.phase in staying)
 
     def troubles(self) -> tuple[str, ...]:
         """A sentence for each instance that should serve and does not."""
@@ -188,16 +185,14 @@ class Fleet:
                 await asyncio.sleep(_GAP)
 
     async def _watch(self, instance: Instance) -> None:
-        """Follow an instance that was ready: out of the balancing when it ends, back in when it answers."""
+        """Follow an instance that was ready: failed when it ends, ready once it answers again."""
         while instance.phase not in ("draining", "stopped"):
             await instance.changed.wait()
             instance.changed.clear()
             if instance.phase != "failed":
                 continue
-            await self._rebalance()
             await self._until_back(instance)
-            if self._meet(instance, "answered"):
-                await self._rebalance()
+            self._meet(instance, "answered")
 
     async def _until_back(self, instance: Instance) -> None:
         while instance.phase == "failed" and not await self._is_ready(instance.endpoint):  # noqa: ASYNC110
