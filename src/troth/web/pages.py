@@ -175,7 +175,7 @@ def form_target(redirect_uri: str) -> str:
     parts = urlsplit(redirect_uri)
     if parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc):
         return f"{parts.scheme}://{parts.netloc}"
-    # A policy cannot name `[::1]` (CSP 3 section 2.3.1); on a page without scripts its scheme is narrow enough.
+    # A policy cannot name `[::1]` (CSP 3 section 2.3.1); without scripts its scheme is narrow enough.
     return f"{parts.scheme}:" if _SCHEME.fullmatch(parts.scheme) else ""
 
 
