@@ -1,7 +1,7 @@
 """A bounded load over mutual TLS, in a process of its own: `python -m bench.load PLAN.json`.
 
-Sends two requests in turn, a fixed number of times each, over a few kept connections, and prints the seconds that
-each turn took as JSON: `[[ours, against], …]`. Turns are short and change places, so that whatever else the
+Sends two requests in turn, a fixed number of times each, over a few kept connections, and prints the seconds
+that each turn took as JSON: `[[ours, against], …]`. Turns are short and change places, so that whatever else the
 machine does falls on both. Any answer but 200 ends it with an error.
 """
 

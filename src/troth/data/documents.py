@@ -33,6 +33,7 @@ from troth.core.scope import Action
 from troth.data.collections import BODY_BYTES, Collection, Collections, Content
 from troth.data.grants import Caller, denied
 from troth.data.keys import KeyRing, TenantKeys
+from troth.data.reading import ReadQueue
 
 PURPOSE: Final = "document"
 KEEP_ANSWERS: Final = timedelta(hours=24)
@@ -41,7 +42,6 @@ KEEP_ANSWERS: Final = timedelta(hours=24)
 PAGE: Final = 20
 LONGEST_PAGE: Final = 100
 
-_READ = "select * from troth.document_read($1, $2, $3, $4, $5, $6, $7)"
 _LIST = "select * from troth.document_list($1, $2, $3, $4, $5, $6, $7, $8)"
 _CREATE = "select * from troth.document_create($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 _UPDATE = "select * from troth.document_update($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -103,6 +103,7 @@ class Documents:
         self._database = database
         self._ring = ring
         self._collections = collections
+        self._reads = ReadQueue(database)
 
     def collection(self, name: str) -> Collection:
         """The collection. Raises NotFound."""
@@ -130,7 +131,7 @@ class Documents:
         shown = rows[:limit]
         items: list[Document] = []
         for row in shown:
-            content = await self._open(caller.tenant, collection, row)
+            content = await self._open(caller.tenant, collection, row["id"], row)
             items.append(_document(row, _project(content, allowed.fields) if allowed.fields else content))
         return Page(tuple(items), _cursor(shown[-1]["id"]) if len(rows) > limit else None)
 
@@ -190,11 +191,12 @@ class Documents:
     async def _fetch(
         self, caller: Caller, collection: str, identifier: UUID, action: Action
     ) -> tuple[Any, bytes]:
-        row = await self._database.fetchrow(_READ, *_context(caller, collection), identifier, action)
+        row = await self._reads.ask((*_context(caller, collection), identifier, action))
         if row is None:
             raise _missing()
         _check_session((row,))
-        return row, await self._open(caller.tenant, collection, row)
+        # Opened as what was asked for, not as what came: an answer that went astray opens nothing.
+        return row, await self._open(caller.tenant, collection, identifier, row)
 
     async def _matching(
         self, caller: Caller, collection: str, identifier: UUID, match: Match
@@ -249,12 +251,12 @@ class Documents:
             raise denied(collection, action)
         return row
 
-    async def _open(self, tenant: UUID, collection: str, row: Any) -> bytes:
+    async def _open(self, tenant: UUID, collection: str, identifier: UUID, row: Any) -> bytes:
         sealed: bytes = row["sealed"]
         keys = self._ring.cached(tenant) or await self._ring.keys(tenant)
         if not keys.knows(int.from_bytes(sealed[4:8], "big")):
             keys = await self._ring.keys_for(tenant, sealed)
-        return keys.open(PURPOSE, sealed, *_place(collection, row["id"], row["version"]))
+        return keys.open(PURPOSE, sealed, *_place(collection, identifier, row["version"]))
 
     def _shown(self, caller: Caller, collection: str, document: Document) -> Document:
         """A document that was just written, cut down to what its writer may read back."""

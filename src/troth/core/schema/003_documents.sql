@@ -203,6 +203,23 @@ begin
         where d.tenant_id = p_tenant and d.collection = p_collection and d.id = p_id;
 end $$;
 
+-- Reads that were asked for at the same time (data/reading.py), each in a context of its own: document_read sets
+-- all of it anew before it looks at anything. `place` counts from 1; what is missing was not found.
+create function troth.documents_read(
+    p_sessions uuid[], p_tenants uuid[], p_principals uuid[], p_grants text[], p_collections text[],
+    p_ids uuid[], p_actions text[]
+) returns table (
+    place integer, outcome text, id uuid, owner uuid, version bigint, sealed bytea,
+    created_at timestamptz, updated_at timestamptz
+) language plpgsql as $$
+begin
+    for v_place in 1 .. cardinality(p_ids) loop
+        return query select v_place, r.* from troth.document_read(
+            p_sessions[v_place], p_tenants[v_place], p_principals[v_place], p_grants[v_place],
+            p_collections[v_place], p_ids[v_place], p_actions[v_place]) r;
+    end loop;
+end $$;
+
 -- The newest first; `p_before` is the last id of the previous page. With `p_own` only the caller's rows,
 -- which the index by owner then finds without walking over everybody else's.
 create function troth.document_list(
