@@ -1,8 +1,8 @@
 """A bounded load over mutual TLS, in a process of its own: `python -m bench.load PLAN.json`.
 
 Sends two requests in turn, a fixed number of times each, over a few kept connections, and prints the seconds
-that each turn took as JSON: `[[ours, against], …]`. Turns are short and change places, so that whatever else the
-machine does falls on both. Any answer but 200 ends it with an error.
+that each turn took as JSON: `[[ours, against], …]`. Turns are short and change places, so that whatever else
+the machine does falls on both. Any answer but 200 ends it with an error.
 """
 
 import asyncio
