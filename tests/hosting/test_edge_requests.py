@@ -69,7 +69,8 @@ async def test_the_application_gets_the_sessions_token_and_brand_and_never_the_c
 
 async def test_the_question_whose_session_it_is_says_what_was_asked_but_sends_no_body(world: World) -> None:
     async with world.browser(session=True) as browser:
-        answer = await browser.ask("POST", "/save?a=1&b=%20", content=b"x" * 1000)
+        conditions = {"If-None-Match": '"1"', "Range": "bytes=0-1", "Expect": "100-continue"}
+        answer = await browser.ask("POST", "/save?a=1&b=%20", content=b"x" * 1000, headers=conditions)
     assert (answer.json()["length"], answer.json()["method"]) == (1000, "POST")
     question = world.seen(target="/internal/forward")[-1]
     asked = [
@@ -83,6 +84,8 @@ async def test_the_question_whose_session_it_is_says_what_was_asked_but_sends_no
     assert headers["host"] == f"{RESIDENTS}:{world.state.https_port}"
     assert headers.get("content-length", "0") == "0"
     assert "transfer-encoding" not in headers
+    assert {"if-none-match", "range", "expect", "content-type"}.isdisjoint(headers)
+    assert told(answer)["if-none-match"] == ['"1"']
 
 
 async def test_a_visitor_without_a_session_is_sent_to_sign_in_and_the_application_sees_nothing(

@@ -9,6 +9,10 @@ Json = dict[str, Any]
 
 READY_PATH = "/.troth/ready"
 
+NOTICED_SECONDS = 1.0
+"""After so long the edge has noticed that an instance came, or that it no longer wants requests: it asks
+twice a second. Who replaces an instance waits this long between the steps."""
+
 REPLAY_BYTES = 1024 * 1024
 """Bodies up to this size stay in memory until an instance has answered, so that they can be sent again."""
 
