@@ -2,6 +2,7 @@
 
 docs/map.md       every file of src/troth with the first sentence of its docstring
 docs/configuration.md   every key of examples/residents/troth.toml with its comment
+docs/decisions/README.md   every decision with its title
 
 Each part stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 """
@@ -42,9 +43,16 @@ def keys_of_example() -> str:
     return "\n".join(rows)
 
 
+def list_of_decisions() -> str:
+    """Every decision by its own title."""
+    files = sorted(path for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name != "README.md")
+    return "\n".join(f"- [{_title(path)}]({path.name})" for path in files)
+
+
 PARTS = {
     ROOT / "docs" / "map.md": ("files", map_of_files),
     ROOT / "docs" / "configuration.md": ("keys", keys_of_example),
+    ROOT / "docs" / "decisions" / "README.md": ("decisions", list_of_decisions),
 }
 
 
@@ -67,6 +75,10 @@ def main(arguments: list[str]) -> int:
     for page in stale:
         page.write_text(renewed(page))
     return 0
+
+
+def _title(page: Path) -> str:
+    return page.read_text().split("\n", 1)[0].removeprefix("# ")
 
 
 def _list_room(folder: Path) -> str:
