@@ -26,10 +26,10 @@ from troth.hosting.edge_state import (
     service_name,
 )
 from troth.hosting.health import ReadinessProbe
+from troth.hosting.instance_file import InstanceFile
 from troth.hosting.instances import Fleet, InstanceView, Prepared
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts, free_ports
-from troth.hosting.instance_file import InstanceFile
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
