@@ -42,6 +42,17 @@ def test_the_root_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["root.key"]
 
 
+def test_a_lost_root_key_is_not_replaced_while_there_is_sealed_data(tmp_path: Path) -> None:
+    path = tmp_path / "root.key"
+    with pytest.raises(PlatformError, match="missing") as caught:
+        make_root_key(path, sealed=True)
+    assert "recovery keys" in caught.value.hint
+    assert not path.exists()
+    make_root_key(path)
+    make_root_key(path, sealed=True)
+    assert len(read_root_key(path).reveal()) == 32
+
+
 async def test_starts_at_once_agree_on_one_root_key(tmp_path: Path) -> None:
     path = tmp_path / "root.key"
 

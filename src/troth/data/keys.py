@@ -27,14 +27,22 @@ ROOT_VERSION = 1
 """Key version in the header of a wrapped tenant key."""
 
 
-def make_root_key(path: Path) -> None:
+def make_root_key(path: Path, *, sealed: bool = False) -> None:
     """Make the root key at the first start. A key that is there already stays as it is.
+
+    `sealed` says that data sealed under an earlier root key exists. Raises PlatformError when that key is
+    missing then: a new one would open none of it, and hide the loss until the first read.
 
     The file appears under its name complete and synced, or not at all: `os.link` refuses an existing name,
     so that two starts at once agree on one key.
     """
     if path.exists():
         return
+    if sealed:
+        raise PlatformError(
+            f"The root key {path} is missing, but there is data that was sealed under it.",
+            hint="Restore it from where you keep your recovery keys, or start with an empty state folder.",
+        )
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     write_secret(fresh, secrets.token_bytes(KEY_BYTES))
     try:

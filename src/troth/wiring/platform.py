@@ -81,7 +81,7 @@ class Platform:
         self._settings = settings = with_probes(settings)
         self._state = state
         ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
-        make_root_key(state.root_key)
+        make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
         clock = SystemClock()
         self._certificates = Certificates(
             state, timedelta(minutes=settings.certificates.lifetime_minutes), clock
