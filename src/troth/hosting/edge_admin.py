@@ -53,7 +53,7 @@ def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
     `log` receives what Caddy says before its own log is open. Raises PlatformError when the file cannot be
     written, ConfigError when the path of the administration socket is too long for the system.
     """
-    _check_socket_path(state.admin_socket)
+    check_socket_path(state.admin_socket)
     file = config_file(state)
     _keep(render(state), file)
     return ProcessSpec(
@@ -166,7 +166,8 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _check_socket_path(socket: Path) -> None:
+def check_socket_path(socket: Path) -> None:
+    """Raise ConfigError when a unix socket cannot have this path. Cheap: ask before anything starts."""
     if len(str(socket).encode()) <= _SOCKET_PATH_BYTES:
         return
     raise ConfigError(
