@@ -143,6 +143,37 @@ async def test_a_lost_database_is_told_to_each_and_the_next_read_starts_anew(
     assert (await queue.ask(asked(ada, made)))["id"] == made.id
 
 
+async def test_an_outage_is_waited_for_once_not_once_a_batch(
+    database: Database, ada: Person, made: Document
+) -> None:
+    watched = Watched(database)
+    queue = ReadQueue(watched, lanes=1, most=2)
+    watched.fails = Unavailable("No leader.")
+    answers = [queue.ask(asked(ada, made)) for _ in range(50)]
+    watched.open.set()
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results)
+    assert watched.carried == [1], "who waited behind the first is not made to wait again"
+
+
+async def test_a_read_that_breaks_fails_alone(database: Database, ada: Person, made: Document) -> None:
+    broken = uuid7()
+
+    class Damaged(Watched):
+        async def fetch(self, query: str, *args: Any, idempotent: bool = True) -> Sequence[Any]:
+            if args[5] == broken or (isinstance(args[5], tuple) and broken in args[5]):
+                raise ValueError("invalid page in block 7")
+            return await super().fetch(query, *args, idempotent=idempotent)
+
+    watched = Damaged(database)
+    queue = ReadQueue(watched, lanes=1)
+    good = asked(ada, made)
+    answers = [queue.ask(each) for each in (good, good, (*good[:5], broken, good[6]), good)]
+    watched.open.set()
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [isinstance(result, ValueError) for result in results] == [False, False, True, False]
+
+
 async def test_an_answer_that_went_astray_opens_nothing(
     estate: Estate, database: Database, ada: Person, made: Document
 ) -> None:

@@ -62,12 +62,25 @@ class ReadQueue:
         except asyncio.CancelledError:
             _fail(batch, Unavailable("The service is stopping."))
             raise
-        except Exception as error:  # noqa: BLE001  each of the waiting callers raises it
-            _fail(batch, error)
+        except Unavailable as error:
+            # Who waits behind a database without a leader has waited as long: nobody starts over.
+            _fail([*batch, *self._waiting], error)
+            self._waiting.clear()
+            return
+        except Exception as error:  # noqa: BLE001  each of the callers raises it
+            await self._isolate(batch, error)
             return
         for place, (_, answer) in enumerate(batch):
             if not answer.done():
                 answer.set_result(rows.get(place))
+
+    async def _isolate(self, batch: list[tuple[Asked, "asyncio.Future[Any]"]], error: Exception) -> None:
+        """One read that breaks (a damaged page, say) fails alone, not with those it travelled with."""
+        if len(batch) == 1:
+            _fail(batch, error)
+            return
+        for each in batch:
+            await self._look_up([each])
 
     async def _rows(self, batch: list[Asked]) -> dict[int, Any]:
         """What was found, by place in the batch."""
