@@ -14,6 +14,8 @@ from troth.hosting import control
 async def answer(request: control.Answer) -> control.Answer:
     if request.get("do") == "fail":
         raise PlatformError("It cannot be done.", hint="Do something else.")
+    if request.get("do") == "burst":
+        raise KeyError("a defect")
     return {"heard": request}
 
 
@@ -48,6 +50,13 @@ async def test_a_failure_crosses_with_its_hint(tmp_path: Path) -> None:
         with pytest.raises(PlatformError, match="It cannot be done") as caught:
             await ask(path, {"do": "fail"})
     assert caught.value.hint == "Do something else."
+
+
+async def test_a_defect_is_told_to_whoever_asked(tmp_path: Path) -> None:
+    path = tmp_path / "keeper.sock"
+    async with control.serve(path, answer):
+        with pytest.raises(PlatformError, match="a defect"):
+            await ask(path, {"do": "burst"})
 
 
 @pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"{\n"])

@@ -51,6 +51,7 @@ class Hall:
         self.folder = folder
         self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe())
         self.balancings: list[tuple[Endpoint, ...]] = []
+        self.edge_fails = False
         self.fleet = Fleet(
             "toy",
             2,
@@ -73,6 +74,8 @@ class Hall:
         return Prepared(spec, endpoint)
 
     async def _rebalance(self) -> None:
+        if self.edge_fails:
+            raise PlatformError("The edge does not answer.")
         self.balancings.append(self.fleet.in_balancing())
 
     def phases(self) -> list[Phase]:
@@ -129,6 +132,17 @@ async def test_a_replacement_that_fails_leaves_the_old_ones_serving(hall: Hall) 
     assert hall.fleet.in_balancing() == before
     assert all([await answers(endpoint) for endpoint in before])
     assert hall.balancings == []
+
+
+async def test_a_replacement_that_the_edge_does_not_follow_is_taken_back(hall: Hall) -> None:
+    await hall.fleet.start()
+    before = hall.fleet.in_balancing()
+    hall.edge_fails = True
+    with pytest.raises(PlatformError, match="edge"):
+        await hall.fleet.replace_all()
+    assert hall.fleet.in_balancing() == before
+    assert [view.generation for view in hall.fleet.views()] == [1, 1]
+    assert all([await answers(endpoint) for endpoint in before])
 
 
 async def test_a_fleet_whose_instances_end_at_once_does_not_come_up(hall: Hall) -> None:

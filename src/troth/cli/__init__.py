@@ -4,7 +4,7 @@ import sys
 
 from troth.cli.screen import say_error
 from troth.cli.verbs import app
-from troth.core.errors import TrothError, UsageError
+from troth.core.errors import PlatformError, TrothError, UsageError
 
 
 def main() -> None:
@@ -14,3 +14,6 @@ def main() -> None:
     except TrothError as error:
         say_error(error)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        say_error(PlatformError(f"{error.filename or 'The system'}: {error.strerror or error}."))
+        sys.exit(1)

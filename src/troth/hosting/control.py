@@ -93,6 +93,8 @@ def connected(path: Path, seconds: float = SECONDS) -> Generator[socket.socket]:
         try:
             with _short(path) as name:
                 connection.connect(name)
+        except PermissionError as error:
+            raise PlatformError("The state folder belongs to another user.") from error
         except OSError as error:
             raise NotRunning("No platform runs on this state folder.", hint="Run: troth up") from error
         yield connection
@@ -127,6 +129,9 @@ async def _answer(line: bytes, handle: Handler) -> bytes:
         answer = {"error": "The request is not a JSON object."}
     except TrothError as error:
         answer = {"error": error.public, "hint": getattr(error, "hint", "")}
+    except Exception as error:  # noqa: BLE001 - a defect: whoever asked has to learn of it too
+        _log.exception("a request failed")
+        answer = {"error": f"The request failed: {error!r}", "hint": "See: troth logs keeper"}
     return encode(answer)
 
 

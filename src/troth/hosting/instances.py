@@ -14,7 +14,7 @@ from troth.hosting.crashes import Exit, describe
 from troth.hosting.supervisor import Supervised, Supervisor
 
 Phase = Literal["starting", "ready", "suspect", "draining", "failed", "stopped"]
-Event = Literal["answered", "silent", "exited", "drained", "ended"]
+Event = Literal["answered", "silent", "exited", "drained", "kept", "ended"]
 
 NEXT: dict[tuple[Phase, Event], Phase] = {
     ("starting", "answered"): "ready",
@@ -27,6 +27,7 @@ NEXT: dict[tuple[Phase, Event], Phase] = {
     ("suspect", "drained"): "draining",
     ("failed", "answered"): "ready",
     ("failed", "drained"): "draining",
+    ("draining", "kept"): "ready",
     ("draining", "exited"): "stopped",
 }
 """The whole life of an instance. What is not listed changes nothing, except that `ended` always stops."""
@@ -125,7 +126,7 @@ class Fleet:
 
     async def replace_all(self) -> None:
         """Replace each instance by a new one that has proved itself first. A new one that does not become
-        ready is stopped, the old ones stay, and PlatformError is raised."""
+        ready, or that the edge does not learn of, is stopped; the old one stays, and the error is raised."""
         async with self._one_replacement:
             old = {instance.slot: instance for instance in self._instances}
             for slot in replacement_order({name: instance.phase for name, instance in old.items()}):
@@ -200,9 +201,14 @@ class Fleet:
 
     async def _replace(self, old: Instance) -> None:
         """Prove the new before stopping the old; the edge learns of both in one change."""
-        await self._bring_up(old.slot, old.generation + 1)
+        new = await self._bring_up(old.slot, old.generation + 1)
         self._meet(old, "drained")
-        await self._rebalance()
+        try:
+            await self._rebalance()
+        except BaseException:
+            self._meet(old, "kept")
+            await self._take_down(new)
+            raise
         await self._take_down(old)
 
     async def _take_down(self, instance: Instance) -> None:

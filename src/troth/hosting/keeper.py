@@ -53,7 +53,9 @@ class Keeper:
     def __init__(self, launch: Launch, progress: Progress) -> None:
         self._launch, self._progress = launch, progress
         self._state = State(launch.state)
-        self._supervisor = Supervisor(launch.state, self._state.logs / "crashes", isolation.probe())
+        self._supervisor = Supervisor(
+            launch.state, self._state.logs / "crashes", isolation.inside(launch.contained)
+        )
         self._supervisor.watchers.append(_note_exit)
         self._began = time.monotonic()
         self._since = self._supervisor.clock.now()
@@ -107,7 +109,8 @@ class Keeper:
     async def _tick_for_ever(self) -> None:
         said, said_at = "", 0.0
         while True:
-            sentence = await self._look()
+            (outcome,) = await asyncio.gather(self._look(), return_exceptions=True)
+            sentence = outcome if isinstance(outcome, str) else f"the whole cannot be seen: {outcome!r}"
             if sentence != said or time.monotonic() - said_at >= REPEAT:
                 _log.info("%s", sentence)
                 said, said_at = sentence, time.monotonic()

@@ -21,7 +21,7 @@ class AlreadyRunning(PlatformError):
 @contextmanager
 def take(state: State) -> Generator[int]:
     """Hold the lock inside the block; yields its descriptor, to be inherited. Raises AlreadyRunning."""
-    descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(state)
     try:
         _lock(descriptor)
         yield descriptor
@@ -47,6 +47,14 @@ def is_held(state: State) -> bool:
             return False
     except AlreadyRunning:
         return True
+
+
+def _open(state: State) -> int:
+    try:
+        return os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise PlatformError(f"The state folder {state.root} cannot be used: {reason}.") from error
 
 
 def _lock(descriptor: int) -> None:
