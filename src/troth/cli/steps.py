@@ -15,11 +15,12 @@ _SETTLED = ("done", "failed", "stopped")
 
 
 class StepList:
-    """Show changes inside the block. `after` are the steps to show when it begins, as they stood."""
+    """Show changes inside the block."""
 
     def __init__(self, steps: Steps) -> None:
         self._titles = dict(steps.steps)
         self._changes = {name: StepChange(name, "waiting") for name in self._titles}
+        self._spinner = Spinner("dots", style="cyan")
         self._live = Live(get_renderable=self._render, console=out, refresh_per_second=8)
 
     def __enter__(self) -> Self:
@@ -58,7 +59,7 @@ class StepList:
     def _row(self, change: StepChange) -> tuple[Text | Spinner, Text, Text, Text]:
         glyph, colour = MARKS[change.condition]
         busy = change.condition in ("running", "stopping")
-        mark = Spinner("dots", style=colour) if busy else Text(glyph, colour)
+        mark = self._spinner if busy else Text(glyph, colour)
         waiting = change.condition == "waiting"
         seconds = f"{change.seconds:.1f} s" if change.condition in _SETTLED else ""
         title = Text(self._titles.get(change.name, change.name), "dim" if waiting else "")

@@ -79,6 +79,7 @@ def _say_trust(ca: Path, url: str) -> None:
 
 def _say_next(state: State, *, detached: bool) -> None:
     folder = "" if state.root == Path(".state").resolve() else f" --state {shlex.quote(str(state.root))}"
+    width = len(f"troth factsheet{folder}") + 2
     out.print(Text("\nNext", "bold"))
     for verb, what in (
         ("status", "members, instances, edge, certificates"),
@@ -86,7 +87,7 @@ def _say_next(state: State, *, detached: bool) -> None:
         ("logs -f", "what the processes write"),
         ("down", "stop everything"),
     ):
-        out.print(Text.assemble(f"  troth {verb}{folder}", (f"  {what}", "dim")), soft_wrap=True)
+        out.print(Text.assemble(f"  {f'troth {verb}{folder}':<{width}}", (what, "dim")), soft_wrap=True)
     out.print(Text("\nIt goes on in the background." if detached else "\nCtrl-C stops everything.", "dim"))
 
 
