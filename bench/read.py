@@ -35,7 +35,8 @@ from troth.core.clock import SystemClock  # noqa: E402
 from troth.core.db import Database  # noqa: E402
 from troth.core.migrations import migrate  # noqa: E402
 from troth.data.collections import compile_collection  # noqa: E402
-from troth.data.documents import Document, Documents  # noqa: E402
+from troth.data.document import Document  # noqa: E402
+from troth.data.documents import Documents  # noqa: E402
 from troth.data.grants import Caller, read_grants  # noqa: E402
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key  # noqa: E402
 from troth.data.postgres import find_binaries  # noqa: E402

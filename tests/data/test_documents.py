@@ -22,7 +22,8 @@ from troth.core.errors import (
     Unauthenticated,
     Unprocessable,
 )
-from troth.data.documents import Document, IdempotencyKeyReused, merge
+from troth.data.document import Document, merge
+from troth.data.documents import IdempotencyKeyReused
 from troth.data.sealing import SealError, read_header
 
 TITLE = {"title": "The heating is cold"}

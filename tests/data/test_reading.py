@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 from support.documents import EVERYTHING, OWN, Estate, Person
 from troth.core.db import Database
 from troth.core.errors import Denied, NotFound, Unauthenticated, Unavailable
-from troth.data.documents import Document, Documents
+from troth.data.document import Document
+from troth.data.documents import Documents
 from troth.data.reading import Asked, ReadQueue
 
 

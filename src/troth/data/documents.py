@@ -1,17 +1,7 @@
-"""Documents: sealed before they leave Python, opened after they return, one round trip an operation.
+"""Documents: sealed before they leave Python, opened after they return, one round trip an operation."""
 
-A document on the wire is its content with one member added, `_meta`, which the server alone sets:
-
-    {"_meta": {"id", "owner", "version", "created_at", "updated_at"}, "title": "…", …}
-
-The content is stored as the JSON text of the object without `_meta`; reading splices the two together and
-never parses what it does not have to look into.
-"""
-
-import base64
-import binascii
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -19,10 +9,8 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from troth.core.clock import to_wire
 from troth.core.db import Database
 from troth.core.errors import (
-    Malformed,
     NotFound,
     PreconditionFailed,
     TooLarge,
@@ -31,6 +19,16 @@ from troth.core.errors import (
 )
 from troth.core.scope import Action
 from troth.data.collections import BODY_BYTES, Collection, Collections, Content
+from troth.data.document import (
+    Document,
+    Match,
+    Page,
+    changed_members,
+    merge,
+    project,
+    read_cursor,
+    write_cursor,
+)
 from troth.data.grants import Caller, denied
 from troth.data.keys import KeyRing, TenantKeys
 from troth.data.reading import ReadQueue
@@ -47,52 +45,12 @@ _CREATE = "select * from troth.document_create($1, $2, $3, $4, $5, $6, $7, $8, $
 _UPDATE = "select * from troth.document_update($1, $2, $3, $4, $5, $6, $7, $8)"
 _DELETE = "select * from troth.document_delete($1, $2, $3, $4, $5, $6, $7)"
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
 
 class IdempotencyKeyReused(Unprocessable):
     """The key came with another request before (draft-ietf-httpapi-idempotency-key-header section 2.7)."""
 
     code = "idempotency_key_reused"
     title = "This Idempotency-Key belongs to another request"
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A document as one caller may see it; `content` is the JSON text of an object."""
-
-    id: UUID
-    owner: UUID
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    content: bytes
-
-    def to_wire(self) -> bytes:
-        """Its JSON, `_meta` first."""
-        rest = self.content[1:] if self.content == b"{}" else b"," + self.content[1:]
-        created = to_wire(self.created_at)
-        updated = created if self.version == 1 else to_wire(self.updated_at)
-        return (
-            f'{{"_meta":{{"id":"{self.id}","owner":"{self.owner}","version":{self.version},'
-            f'"created_at":"{created}","updated_at":"{updated}"}}'
-        ).encode() + rest
-
-
-class Page(msgspec.Struct, frozen=True):
-    """One page of a list, the newest first; `after` continues it, None at the end."""
-
-    items: tuple[Document, ...]
-    after: str | None
-
-    def to_wire(self) -> bytes:
-        """`{"items": […], "next": cursor or null}`."""
-        cursor = f'"{self.after}"' if self.after else "null"
-        items = b",".join(item.to_wire() for item in self.items)
-        return b'{"items":[' + items + b'],"next":' + cursor.encode() + b"}"
-
-
-Match = frozenset[int] | None
-"""Versions that an If-Match header accepts; None stands for `*`, any version that exists."""
 
 
 class Documents:
@@ -116,14 +74,14 @@ class Documents:
         """One document, with the fields that the caller may read."""
         fields = caller.grants.need(self.collection(collection).name, "read").fields
         row, content = await self._fetch(caller, collection, identifier, "read")
-        return _document(row, content if fields is None else _project(content, fields))
+        return _document(row, content if fields is None else project(content, fields))
 
     async def list(
         self, caller: Caller, collection: str, *, after: str | None = None, limit: int = PAGE
     ) -> Page:
         """Up to `limit` documents after the cursor `after`. Raises Malformed for a cursor that is none."""
         allowed = caller.grants.need(self.collection(collection).name, "read")
-        before = None if after is None else _read_cursor(after)
+        before = None if after is None else read_cursor(after)
         rows = await self._database.fetch(
             _LIST, *_context(caller, collection), before, allowed.own, limit + 1
         )
@@ -132,8 +90,8 @@ class Documents:
         items: list[Document] = []
         for row in shown:
             content = await self._open(caller.tenant, collection, row["id"], row)
-            items.append(_document(row, _project(content, allowed.fields) if allowed.fields else content))
-        return Page(tuple(items), _cursor(shown[-1]["id"]) if len(rows) > limit else None)
+            items.append(_document(row, project(content, allowed.fields) if allowed.fields else content))
+        return Page(tuple(items), write_cursor(shown[-1]["id"]) if len(rows) > limit else None)
 
     async def create(
         self, caller: Caller, collection: str, content: Content, *, key: bytes | None = None
@@ -167,7 +125,7 @@ class Documents:
             checked.check(content)
             return await self._update(caller, collection, identifier, next(iter(match)), content)
         old, version = await self._matching(caller, collection, identifier, match)
-        _check_fields(collection, "update", fields, _changes(old, content))
+        _check_fields(collection, "update", fields, changed_members(old, content))
         checked.check(content)
         return await self._update(caller, collection, identifier, version, content)
 
@@ -265,20 +223,7 @@ class Documents:
             return msgspec.structs.replace(document, content=b"{}")
         if allowed.fields is None:
             return document
-        return msgspec.structs.replace(document, content=_project(document.content, allowed.fields))
-
-
-def merge(target: object, patch: object) -> Any:
-    """RFC 7396: objects merge member by member, null removes, anything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged: Content = dict(cast("Content", target)) if isinstance(target, dict) else {}
-    for name, value in cast("Content", patch).items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge(merged.get(name), value)
-    return merged
+        return msgspec.structs.replace(document, content=project(document.content, allowed.fields))
 
 
 def _context(caller: Caller, collection: str) -> tuple[UUID, UUID, UUID, str, str]:
@@ -297,24 +242,6 @@ def _macs(keys: TenantKeys, collection: str, key: bytes, content: Content) -> tu
 
 def _document(row: Any, content: bytes) -> Document:
     return Document(row["id"], row["owner"], row["version"], row["created_at"], row["updated_at"], content)
-
-
-def _project(content: bytes, fields: frozenset[str]) -> bytes:
-    members = _MEMBERS.decode(content)
-    return msgspec.json.encode({name: value for name, value in members.items() if name in fields})
-
-
-def _changes(old: Content, new: Content) -> set[str]:
-    """Members that differ. `1` and `true` are equal in Python but not in JSON, hence the encoding."""
-    return {
-        name
-        for name in old.keys() | new.keys()
-        if (name in old) != (name in new) or _canonical(old[name]) != _canonical(new[name])
-    }
-
-
-def _canonical(value: object) -> bytes:
-    return msgspec.json.encode(value, order="deterministic")
 
 
 def _check_fields(
@@ -347,16 +274,3 @@ def _missing() -> NotFound:
 
 def _stale(version: int) -> PreconditionFailed:
     return PreconditionFailed(f"The document has version {version} by now; read it again and decide.")
-
-
-def _cursor(identifier: UUID) -> str:
-    return base64.urlsafe_b64encode(identifier.bytes).decode().rstrip("=")
-
-
-def _read_cursor(text: str) -> UUID:
-    """A cursor is only a position: a made-up one shows nothing that row-level security would not show."""
-    try:
-        raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)
-        return UUID(bytes=raw)
-    except (binascii.Error, ValueError):
-        raise Malformed("This cursor is not one that a list gave out.") from None
