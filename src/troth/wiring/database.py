@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from troth.core.db import Database
 from troth.core.errors import ConfigError, TrothError
 from troth.core.leader import DatabaseTarget
 from troth.core.migrations import migrate
@@ -37,6 +38,11 @@ from troth.wiring.waiting import until
 
 START_SECONDS = 120.0
 """For the members to take writes; the first start copies the database to every member."""
+
+_STREAMING = """
+select application_name from pg_stat_replication
+where state = 'streaming' and sync_state in ('sync', 'quorum')
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +115,24 @@ class DatabasePart:
     async def report(self) -> tuple[MemberStatus, ...]:
         """The members as the set sees them."""
         return await self.command.status()
+
+    async def streaming(self) -> frozenset[str]:
+        """The standbys whose confirmation the leader waits for, as its PostgreSQL itself sees them this moment.
+
+        What the set reports is a memory: a member that hangs or has lost its PostgreSQL stands in it as
+        streaming until its lease of 20 seconds ends. Nobody streams where there is no leader.
+        """
+        try:
+            leader = await Database.open(self.target(SUPERUSER), max_size=1)
+        except TrothError:
+            return frozenset()
+        try:
+            rows = await leader.fetch(_STREAMING)
+        except TrothError:
+            return frozenset()
+        finally:
+            await leader.close()
+        return frozenset(row["application_name"] for row in rows)
 
     async def troubles(self) -> tuple[str, ...]:
         """A sentence for each member that does not do its part."""

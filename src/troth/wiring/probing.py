@@ -28,6 +28,7 @@ from troth.core.state import State
 from troth.data import promises as data
 from troth.data.intrusion import Port, Stranger
 from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.patroni import MemberStatus
 from troth.data.roles import APP, AUDITOR
 from troth.data.sealing import read_header
 from troth.hosting import network
@@ -118,7 +119,8 @@ class Probing:
             return [row["password_hash"] for row in rows]
 
         async def members() -> tuple[data.Seen, ...]:
-            return tuple(data.Seen(one.name, one.role, one.state) for one in await self._database.report())
+            reported, streaming = await asyncio.gather(self._database.report(), self._database.streaming())
+            return tuple(data.Seen(one.name, one.role, _state(one, streaming)) for one in reported)
 
         return data.DataView(
             state_root=self._state.root,
@@ -198,6 +200,13 @@ class Probing:
             return answer.status_code
 
         return ask
+
+
+def _state(member: MemberStatus, streaming: frozenset[str]) -> str:
+    """A standby's state as the set reports it, unless the leader sees nothing of it."""
+    if member.state == "streaming" and member.name not in streaming:
+        return "silent"
+    return member.state
 
 
 async def count_rows_without_grants(app: Database, auditor: Database, collection: str) -> int:
