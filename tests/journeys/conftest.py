@@ -1,0 +1,15 @@
+"""Fixtures of the journeys: one platform and one browser for all of them."""
+
+import pytest
+
+from support.chromium import chromium, playwright
+from support.platform import platform, superuser
+
+__all__ = ["chromium", "platform", "playwright", "superuser"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is a journey, and may wait for the platform to start."""
+    for item in items:
+        if "journeys" in item.path.parts:
+            item.add_marker(pytest.mark.journey)
