@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from troth.cli.status import relative
 from troth.hosting import isolation, processes
 
 TROTH = (sys.executable, "-I", str(Path(__file__).parent / "support" / "toy_troth.py"))
@@ -121,10 +123,28 @@ def test_a_killed_keeper_takes_everything_with_it_and_is_told(platform: Platform
 
 
 def command_of(row: processes.Process) -> str:
+    return command_of_number(row.pid)
+
+
+def command_of_number(pid: int) -> str:
     try:
-        return Path(f"/proc/{row.pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize(
+    ("instant", "words"),
+    [
+        ("2026-11-23T15:59:48.5Z", "11 s ago"),
+        ("2026-11-23T15:57:59Z", "2 min ago"),
+        ("2026-11-24T15:30:00+00:00", "in 23 h"),
+        ("2026-12-23T16:00:00Z", "in 30 d"),
+        ("member-1", "member-1"),
+    ],
+)
+def test_instants_are_shown_as_people_say_them(instant: str, words: str) -> None:
+    assert relative(instant, datetime(2026, 11, 23, 16, tzinfo=UTC)) == words
 
 
 def is_leaf_python(row: processes.Process, seen: tuple[processes.Process, ...]) -> bool:
@@ -215,6 +235,8 @@ def test_status_is_0_only_while_it_is_up(plain: Platform) -> None:
     answer: dict[str, Any] = json.loads(status.stdout)
     assert status.returncode == 0
     assert (answer["ready"], answer["members"]) == (True, [{"name": "a", "role": "leader"}])
+    numbers = {row["name"]: row["pid"] for row in answer["processes"]}
+    assert "sleep" in command_of_number(numbers["sleeper"]), "the number as it is here, not in the namespace"
     assert "Members" in plain.run("status").stdout
     plain.run("down")
     stopped = plain.run("status", "--json")

@@ -1,7 +1,9 @@
 """`troth status`: the keeper's answer, for programs as it is and for people as tables."""
 
 import json as json_module
+import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +12,9 @@ from rich.text import Text
 
 from troth.cli.screen import err, out
 from troth.core.state import State
-from troth.hosting import control
+from troth.hosting import control, processes
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 HIDDEN = frozenset({"addresses", "steps", "duties", "processes", "troubles"})
 """Parts of the answer that have a place of their own, or are for programs alone."""
@@ -26,7 +30,7 @@ def show_status(folder: Path, *, json: bool) -> int:
     """Returns the exit status: 0 only while the platform is up and ready."""
     state = State(folder.resolve())
     try:
-        answer = control.ask(state.control, {"do": "status"})
+        answer = with_numbers_from_here(control.ask(state.control, {"do": "status"}), state)
     except control.NotRunning as error:
         if json:
             print('{"condition": "stopped", "ready": false}')  # noqa: T201
@@ -41,11 +45,22 @@ def show_status(folder: Path, *, json: bool) -> int:
     return 0 if answer["ready"] else 1
 
 
+def with_numbers_from_here(answer: control.Answer, state: State) -> control.Answer:
+    """Process numbers as the person at this terminal sees them, not as the keeper does in its namespace."""
+    numbers = processes.numbers_from_outside(state.root)
+    for part in answer.values():
+        for row in cast("list[object]", part) if isinstance(part, list) else ():
+            if isinstance(row, dict) and "pid" in row:
+                named = cast("dict[str, Any]", row)
+                named["pid"] = numbers.get(named["pid"])
+    return answer
+
+
 def _show(answer: control.Answer) -> None:
     condition, megabytes = str(answer["condition"]), cast("int", answer["memory_bytes"]) / 1e6
     colour = "green" if answer["ready"] else "yellow"
     name = str(answer["platform"] or "The platform")
-    facts = f"  since {answer['since']}, {megabytes:.0f} MB, version {answer['version']}"
+    facts = f"  started {_text(answer['since'])}, {megabytes:.0f} MB, version {answer['version']}"
     out.print(Text.assemble((name, "bold"), " is ", (condition, colour), (facts, "dim")), soft_wrap=True)
     for trouble in cast("list[str]", answer["troubles"]):
         out.print(Text.assemble(("! ", "yellow"), trouble), soft_wrap=True)
@@ -112,16 +127,30 @@ def _text(value: object) -> str:
         case float():
             return f"{value:.1f}"
         case list():
-            return ", ".join(_text(one) for one in cast("list[object]", value))
+            return _list_text(cast("list[object]", value))
         case dict():
             pairs = cast("dict[str, object]", value).items()
             return " ".join(f"{key}={_text(member)}" for key, member in pairs)
         case _:
-            return _short_time(str(value))
+            return relative(str(value), datetime.now(UTC))
 
 
-def _short_time(text: str) -> str:
-    """RFC 3339 to the second; people compare, they do not measure."""
-    if len(text) > 19 and text[4:5] == text[7:8] == "-" and text[10:11] == "T":
-        return text[:19].replace("T", " ") + "Z"
-    return text
+def _list_text(values: list[object]) -> str:
+    nested = any(isinstance(value, dict) for value in values)
+    return ("\n" if nested else ", ").join(map(_text, values))
+
+
+def relative(text: str, now: datetime) -> str:
+    """An RFC 3339 instant as people say it, `12 min ago` or `in 23 h`; any other text as it is."""
+    if not _INSTANT.match(text):
+        return text
+    seconds = (datetime.fromisoformat(text) - now).total_seconds()
+    number, unit = _largest(abs(seconds))
+    return f"in {number} {unit}" if seconds > 0 else f"{number} {unit} ago"
+
+
+def _largest(seconds: float) -> tuple[int, str]:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return int(seconds // size), unit
+    return int(seconds), "s"

@@ -78,6 +78,16 @@ def descendants(roots: set[int], rows: Iterable[Process]) -> tuple[Process, ...]
     return tuple(row for row in rows if row.pid in found)
 
 
+def numbers_from_outside(state: Path) -> dict[int, int]:
+    """The platform's number of each of its processes → the number that it has here (NSpid, proc(5)).
+
+    In a PID namespace the keeper knows process 39 of its own; here 39 is somebody else's, and whoever sent it
+    a signal would hit that one.
+    """
+    rows = marked(prefix(state))
+    return {inner: row.pid for row in rows if (inner := _innermost_number(row)) is not None}
+
+
 def leftovers(state: Path) -> tuple[Process, ...]:
     """What an earlier platform on this state folder left running, of the present user alone.
 
@@ -122,6 +132,14 @@ def memory(process: Process) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def _innermost_number(process: Process) -> int | None:
+    try:
+        status = (_PROC / str(process.pid) / "status").read_text()
+    except OSError:
+        return None
+    return next((int(line.split()[-1]) for line in status.splitlines() if line.startswith("NSpid:")), None)
 
 
 def _wait(process: Process, seconds: float) -> bool:

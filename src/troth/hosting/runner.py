@@ -29,7 +29,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 BACKLOG = 1024
-QUIET_SECONDS = 0.2
+QUIET_SECONDS = 1.0
 """While draining: how long nothing must be in flight, for the edge may have sent one before it heard."""
 
 
