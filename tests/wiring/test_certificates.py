@@ -7,8 +7,8 @@ import pytest
 
 from troth.core.ca import read_certificate
 from troth.core.state import State, open_state
+from troth.wiring.blueprint import PRIVATE, service_of
 from troth.wiring.certificates import Certificates, Holder
-from troth.wiring.services import PRIVATE, service_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EDGE = Holder(trust="callers", name="edge", usage="client")

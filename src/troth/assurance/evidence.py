@@ -53,7 +53,9 @@ def age(evidence: Evidence, now: datetime) -> Evidence:
     if evidence.expires_at is None or now < evidence.expires_at or evidence.verdict == "unknown":
         return evidence
     return msgspec.structs.replace(
-        evidence, verdict="unknown", evidence=f"Out of date, last seen {evidence.verdict}: {evidence.evidence}"
+        evidence,
+        verdict="unknown",
+        evidence=f"Out of date, last seen {evidence.verdict}: {evidence.evidence}",
     )
 
 

@@ -14,7 +14,7 @@ from troth.web import api, forward, login, oauth, pages, session
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
-from troth.wiring.services import WebConfiguration
+from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.web import WebServices, open_services, read_web_configuration
 
 Scope = MutableMapping[str, Any]

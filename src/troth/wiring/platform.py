@@ -20,6 +20,7 @@ from troth.data.roles import APP, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import public_ports
 from troth.hosting.supervisor import Supervisor
+from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.certificates import Certificates, Held
 from troth.wiring.database import DatabasePart, check_size, find_programs
 from troth.wiring.declaration import (
@@ -32,7 +33,7 @@ from troth.wiring.declaration import (
     with_probes,
 )
 from troth.wiring.probing import Probing
-from troth.wiring.services import ServicesPart, WebConfiguration
+from troth.wiring.services import ServicesPart
 
 CHECK_SECONDS = 1.0
 """Between two readiness checks of every instance."""

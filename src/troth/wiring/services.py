@@ -1,57 +1,35 @@
 """The services as a part of the platform: Troth's own, the applications, and the edge before them."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import httpx
-import msgspec
 
-from troth.core.ca import LeafFiles
-from troth.core.config import CollectionSettings, Settings
-from troth.core.leader import DatabaseTarget
-from troth.core.process import Endpoint, ProcessSpec
+from troth.core.config import Settings
+from troth.core.process import Endpoint
 from troth.core.reach import PublicFace, Visitor
-from troth.core.secret import write_secret
 from troth.core.state import State
 from troth.hosting.edge import render
 from troth.hosting.edge_admin import EdgeAdmin, Upstream, caddy_binary, config_file, start_spec
+from troth.hosting.edge_proxy import NOTICED_SECONDS
 from troth.hosting.edge_state import (
     WEB,
     EdgeApp,
     EdgeDomain,
     EdgeState,
     PrivateListener,
-    service_name,
 )
 from troth.hosting.health import ReadinessProbe
-from troth.hosting.instance_file import InstanceFile
 from troth.hosting.instances import Fleet, InstanceView, Prepared
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts, free_ports
 from troth.hosting.supervisor import Supervised, Supervisor
-from troth.hosting.wire import encode
+from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.waiting import until
 
 EDGE = Holder(trust="callers", name="edge", usage="client")
 KEEPER = Holder(trust="callers", name="keeper", usage="client")
-PRIVATE = Holder(trust="instances", name="edge", usage="server")
-
-
-class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """What an instance of the web service is told, in a file named by the variable TROTH_WEB.
-
-    It names the file of the root key and holds no secret itself.
-    """
-
-    platform: str
-    database: DatabaseTarget
-    root_key: Path
-    https_port: int
-    collections: dict[str, CollectionSettings]
-    public: dict[str, tuple[str, ...]]
 
 
 class ServicesPart:
@@ -71,9 +49,9 @@ class ServicesPart:
         self._state = state
         self._certificates = certificates
         self._supervisor = supervisor
-        self._web = web
         self._ports = ports
         self._private = Endpoint("127.0.0.1", free_ports(1)[0])
+        self._blueprint = Blueprint(settings, state, certificates, private=self._private, web=web)
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
         keeper = certificates.issue(KEEPER)
@@ -127,13 +105,14 @@ class ServicesPart:
     async def report_edge(self) -> dict[str, object]:
         """The edge's addresses and what it balances over."""
         upstreams: tuple[Upstream, ...] = await self._admin.upstreams() if self._admin else ()
+        lively = {str(place) for fleet in self.fleets.values() for place in fleet.in_balancing()}
         return {
             "address": self._settings.edge.address,
             "https_port": self._ports.https,
             "http_port": self._ports.http,
             "domains": list(self.face.domains),
             "private": str(self._private),
-            "upstreams": upstreams,
+            "upstreams": [upstream for upstream in upstreams if upstream.address in lively],
         }
 
     async def troubles(self) -> tuple[str, ...]:
@@ -176,7 +155,7 @@ class ServicesPart:
 
     def _fleet(self, name: str, size: int) -> Fleet:
         async def prepare(slot: str, generation: int) -> Prepared:
-            return self._prepare(name, slot, generation)
+            return self._blueprint.prepare(name, slot, generation)
 
         return Fleet(
             name,
@@ -185,70 +164,6 @@ class ServicesPart:
             prepare=prepare,
             is_ready=self.ready.is_ready,
             rebalance=self._rebalance,
-        )
-
-    def _prepare(self, service: str, slot: str, generation: int) -> Prepared:
-        """Certificates, port and file of an instance about to start. Generations take turns in two names, so
-        that the new one's certificate does not replace that of the old one while it still serves."""
-        turn = f"{slot}-{generation % 2}"
-        endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
-        own = self._certificates.issue(
-            Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
-        )
-        folder = self._state.run / "instances"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        described = (
-            self._describe_web(slot, endpoint, own)
-            if service == WEB
-            else self._describe_app(service, slot, turn, endpoint, own)
-        )
-        file = folder / f"{turn}.json"
-        write_secret(file, encode(described))
-        spec = ProcessSpec(
-            name=slot,
-            argv=(sys.executable, "-I", "-m", "troth.hosting.runner", str(file)),
-            environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
-            folder=described.folder,
-            log=self._state.logs / f"{slot}.log",
-        )
-        return Prepared(spec, endpoint)
-
-    def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles) -> InstanceFile:
-        file = self._state.run / "web.json"
-        write_secret(file, encode(self._web()))
-        return InstanceFile(
-            name=slot,
-            kind="web",
-            target="troth.web.app:create",
-            factory=True,
-            folder=self._state.run,
-            port=endpoint.port,
-            certificate=own.certificate,
-            key=own.key,
-            client_ca=self._certificates.ca("callers"),
-            environment={"TROTH_WEB": str(file)},
-        )
-
-    def _describe_app(
-        self, service: str, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles
-    ) -> InstanceFile:
-        app = self._settings.apps[service]
-        client = self._certificates.issue(Holder(trust="apps", name=turn, usage="client"))
-        return InstanceFile(
-            name=slot,
-            kind="app",
-            target=app.target,
-            folder=app.folder,
-            port=endpoint.port,
-            certificate=own.certificate,
-            key=own.key,
-            client_ca=self._certificates.ca("callers"),
-            environment={
-                "TROTH_API_URL": f"https://{self._private}",
-                "TROTH_API_CA": str(self._certificates.ca("instances")),
-                "TROTH_API_CERTIFICATE": str(client.certificate),
-                "TROTH_API_KEY": str(client.key),
-            },
         )
 
     def _edge_state(self) -> EdgeState:
@@ -260,10 +175,8 @@ class ServicesPart:
                 EdgeDomain(one.name, one.app, self._certificates.files(_public(one.name)))
                 for one in self._settings.domains
             ),
-            web=self.fleets[WEB].in_balancing(),
-            apps=tuple(
-                EdgeApp(name, fleet.in_balancing()) for name, fleet in self.fleets.items() if name != WEB
-            ),
+            web=self._blueprint.places_of(WEB),
+            apps=tuple(EdgeApp(name, self._blueprint.places_of(name)) for name in self._settings.apps),
             client=self._certificates.files(EDGE),
             instances_ca=self._certificates.ca("instances"),
             private=PrivateListener(
@@ -276,9 +189,9 @@ class ServicesPart:
         )
 
     async def _rebalance(self) -> None:
-        """Without an edge yet, there is nothing to tell it: it starts with what is ready by then."""
+        """The edge is told nothing: it asks every place by itself, and has followed after this time."""
         if self._admin is not None:
-            await self._admin.load(render(self._edge_state()))
+            await asyncio.sleep(NOTICED_SECONDS)
 
     async def _start_edge(self, tell: Tell) -> str:
         edge = self._edge_state()
@@ -312,13 +225,6 @@ def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
         return f"{fleet.size} instances are ready, mutual TLS"
 
     return start
-
-
-def service_of(holder: Holder) -> str | None:
-    """The service whose instance holds this certificate: `portal` of `portal-1-0`; None for anybody else."""
-    if holder.trust not in ("instances", "apps") or holder == PRIVATE:
-        return None
-    return holder.name.rsplit("-", 2)[0]
 
 
 def _public(domain: str) -> Holder:

@@ -28,8 +28,8 @@ from troth.data.documents import Documents
 from troth.data.keys import KeyRing, Sealer, read_root_key
 from troth.data.openapi import write_api
 from troth.hosting.wire import decode
+from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.declaration import CANARIES
-from troth.wiring.services import WebConfiguration
 
 POOL = 8
 """Connections of one instance. PostgreSQL takes 60 on each member."""

@@ -1,0 +1,152 @@
+"""What an instance of a service is started with: its place, its certificates, its file and its process."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from troth.core.ca import LeafFiles
+from troth.core.config import CollectionSettings, Settings
+from troth.core.leader import DatabaseTarget
+from troth.core.process import Endpoint, ProcessSpec
+from troth.core.secret import write_secret
+from troth.core.state import State
+from troth.hosting.edge_state import WEB, service_name
+from troth.hosting.instance_file import InstanceFile
+from troth.hosting.instances import Prepared
+from troth.hosting.ports import free_ports
+from troth.hosting.wire import encode
+from troth.wiring.certificates import Certificates, Holder
+
+PRIVATE = Holder(trust="instances", name="edge", usage="server")
+"""The edge towards applications: it stands among the instances that they trust."""
+
+
+class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance of the web service is told, in a file named by the variable TROTH_WEB.
+
+    It names the file of the root key and holds no secret itself.
+    """
+
+    platform: str
+    database: DatabaseTarget
+    root_key: Path
+    https_port: int
+    collections: dict[str, CollectionSettings]
+    public: dict[str, tuple[str, ...]]
+
+
+class Blueprint:
+    """Describes instances. Each slot has two places that its generations take in turn, chosen once: the edge
+    asks all of them who is there, so that an instance which dies, returns or is replaced needs no reload of
+    the edge, which would cut connections off."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        certificates: Certificates,
+        *,
+        private: Endpoint,
+        web: Callable[[], WebConfiguration],
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._certificates = certificates
+        self._private = private
+        self._web = web
+        self._places = _choose_places(settings)
+
+    def places_of(self, service: str) -> tuple[Endpoint, ...]:
+        """Everywhere that an instance of this service may answer."""
+        return tuple(place for turn, place in self._places.items() if _service(turn) == service)
+
+    def prepare(self, service: str, slot: str, generation: int) -> Prepared:
+        """Certificates and file of an instance about to start. A new generation does not take the certificate
+        of the one which still serves."""
+        turn = f"{slot}-{generation % 2}"
+        endpoint = self._places[turn]
+        holder = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
+        own = self._certificates.issue(holder)
+        described = (
+            self._describe_web(slot, endpoint, own)
+            if service == WEB
+            else self._describe_app(service, slot, turn, endpoint, own)
+        )
+        folder = self._state.run / "instances"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        file = folder / f"{turn}.json"
+        write_secret(file, encode(described))
+        return Prepared(self._process(slot, described, file), endpoint)
+
+    def _process(self, slot: str, described: InstanceFile, file: Path) -> ProcessSpec:
+        return ProcessSpec(
+            name=slot,
+            argv=(sys.executable, "-I", "-m", "troth.hosting.runner", str(file)),
+            environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
+            folder=described.folder,
+            log=self._state.logs / f"{slot}.log",
+        )
+
+    def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles) -> InstanceFile:
+        file = self._state.run / "web.json"
+        write_secret(file, encode(self._web()))
+        return InstanceFile(
+            name=slot,
+            kind="web",
+            target="troth.web.app:create",
+            factory=True,
+            folder=self._state.run,
+            port=endpoint.port,
+            certificate=own.certificate,
+            key=own.key,
+            client_ca=self._certificates.ca("callers"),
+            environment={"TROTH_WEB": str(file)},
+        )
+
+    def _describe_app(
+        self, service: str, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles
+    ) -> InstanceFile:
+        app = self._settings.apps[service]
+        client = self._certificates.issue(Holder(trust="apps", name=turn, usage="client"))
+        return InstanceFile(
+            name=slot,
+            kind="app",
+            target=app.target,
+            folder=app.folder,
+            port=endpoint.port,
+            certificate=own.certificate,
+            key=own.key,
+            client_ca=self._certificates.ca("callers"),
+            environment={
+                "TROTH_API_URL": f"https://{self._private}",
+                "TROTH_API_CA": str(self._certificates.ca("instances")),
+                "TROTH_API_CERTIFICATE": str(client.certificate),
+                "TROTH_API_KEY": str(client.key),
+            },
+        )
+
+
+def service_of(holder: Holder) -> str | None:
+    """The service whose instance holds this certificate: `portal` of `portal-1-0`; None for anybody else."""
+    if holder.trust not in ("instances", "apps") or holder == PRIVATE:
+        return None
+    return _service(holder.name)
+
+
+def _service(turn: str) -> str:
+    return turn.rsplit("-", 2)[0]
+
+
+def _choose_places(settings: Settings) -> dict[str, Endpoint]:
+    """`web-1-0`, `web-1-1`, `web-2-0`, … and where each is."""
+    sizes = {WEB: settings.web.instances} | {name: app.instances for name, app in settings.apps.items()}
+    turns = [
+        f"{service}-{number}-{turn}"
+        for service, size in sizes.items()
+        for number in range(1, size + 1)
+        for turn in (0, 1)
+    ]
+    ports = free_ports(len(turns))
+    return {turn: Endpoint("127.0.0.1", port) for turn, port in zip(turns, ports, strict=True)}
