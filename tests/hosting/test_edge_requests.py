@@ -247,7 +247,11 @@ AMBIGUOUS = [
 ]
 
 
-@pytest.mark.parametrize("path", AMBIGUOUS)
+PATHLESS = ["x:http://web/public/a", "x:http://web/.troth/ready", "x:public/a", "*"]
+"""The edge finds no path in these, where an instance finds one: the rules about paths would all be idle."""
+
+
+@pytest.mark.parametrize("path", [*AMBIGUOUS, *PATHLESS])
 async def test_paths_that_can_be_read_in_two_ways_are_refused(world: World, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: {RESIDENTS}\r\nConnection: close\r\n\r\n".encode()
     assert (await world.raw(request)).startswith(b"HTTP/1.1 400 ")

@@ -194,6 +194,14 @@ async def test_plain_http_is_redirected_to_the_same_host_and_gets_nothing_more(
     assert names == {"Location", "Connection", "Date", "Content-Length"}
 
 
+async def test_plain_http_for_what_is_no_path_leads_nowhere(world: World) -> None:
+    host = f"{RESIDENTS}:{world.state.http_port}"
+    for target in ("x:.evil.example/", "x:@evil.example/", "*"):
+        answer = await plain(world, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 421 ")
+        assert b"Location" not in answer
+
+
 @pytest.mark.parametrize(
     "host", ["unknown.example", "127.0.0.1", f"evil.example#{RESIDENTS}", f"{RESIDENTS}.evil.example"]
 )

@@ -36,9 +36,12 @@ HIDDEN_PATHS = ["/.troth", "/.troth/*", "/internal", "/internal/*"]
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-_AMBIGUOUS_PATH = r"(?i)^[^?]*(?:(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|\?|$)|%2f|%5c|\\|%00)"
+_AMBIGUOUS_PATH = r"(?i)^(?:[^/]|$|[^?]*(?:(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|\?|$)|%2f|%5c|\\|%00))"
 """Dot segments, encoded slashes, backslashes and NUL: the edge, the session's public paths and an application
-may each read such a path differently, and the strictest of them is then walked around."""
+may each read such a path differently, and the strictest of them is then walked around.
+
+So is whatever begins with no slash: `GET x:http://any/health` has no path here, so no rule about paths sees
+it, but an instance reads `/health`: the session's question would be answered by the wrong page, with 200."""
 
 _UNTRUSTED = [
     "Forwarded",
@@ -109,13 +112,14 @@ def redirect_routes(state: EdgeState) -> list[Json]:
     redirect = {"handler": "static_response", "status_code": 308, "headers": {"Location": [location]}}
     nothing = {"handler": "static_response", "status_code": 421, "close": True}
     unsigned = {"handler": "headers", "response": {"delete": ["Server"]}}
+    # `GET x:.evil.example/` would put a target behind our host that is no path of it (open redirector).
+    ours = {
+        "host": [domain.name for domain in state.domains],
+        "vars_regexp": {"{http.request.uri}": {"pattern": "^/"}},
+    }
     return [
         {"handle": [unsigned]},
-        {
-            "match": [{"host": [domain.name for domain in state.domains]}],
-            "handle": [redirect],
-            "terminal": True,
-        },
+        {"match": [ours], "handle": [redirect], "terminal": True},
         {"handle": [nothing]},
     ]
 
