@@ -27,6 +27,15 @@ def nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
 
+def test_a_member_twice_among_thousands_is_found_at_once() -> None:
+    members = [f'"m{number}":0' for number in range(20_000)]
+    body = ("{" + ",".join([*members, members[-1]]) + "}").encode()
+    began = time.process_time()
+    with pytest.raises(Malformed, match="'m19999' twice"):
+        read_object(body)
+    assert time.process_time() - began < 1
+
+
 def test_content_that_fits_passes() -> None:
     TICKETS.check({"title": "t", "rooms": ["kitchen"], "due": "2026-11-23", "price": 1.5})
     assert TICKETS.title == "Tickets"

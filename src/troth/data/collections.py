@@ -6,6 +6,7 @@ the server think for minutes (ReDoS).
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -179,8 +180,9 @@ def _decode(text: bytes) -> object:
 def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
     if len(dict(pairs)) == len(pairs):
         return
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
+    # Linear: counting each name anew held the whole instance for nine seconds with one body of 240 KB.
+    counted = Counter(name for name, _ in pairs)
+    twice = next(name for name, times in counted.items() if times > 1)
     raise ValueError(f"an object has the member {twice[:60]!r} twice")
 
 
