@@ -1,7 +1,6 @@
 """The instances of one service: brought up, watched, and replaced one after the other without a gap."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Literal
@@ -33,7 +32,6 @@ NEXT: dict[tuple[Phase, Event], Phase] = {
 """The whole life of an instance. What is not listed changes nothing, except that `ended` always stops."""
 
 _GAP = 0.05
-_log = logging.getLogger(__name__)
 
 
 def next_phase(phase: Phase, event: Event) -> Phase:
@@ -221,8 +219,6 @@ class Fleet:
 
     def _note_exit(self, instance: Instance, end: Exit) -> None:
         instance.exit = end
-        if not end.asked:
-            _log.warning("%s %s after %.1f s", instance.slot, describe(end.status), end.uptime)
         self._meet(instance, "exited")
 
     def _failure(self, instance: Instance, what: str) -> PlatformError:
