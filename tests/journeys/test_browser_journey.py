@@ -269,7 +269,8 @@ async def find_barriers(page: Page, scheme: str = "light") -> list[str]:
 
 async def _call(page: Page, token: str) -> int:
     return await page.evaluate(
-        "token => fetch('/api/v1/tickets', {headers: {Authorization: `Bearer ${token}`}}).then(one => one.status)",
+        "token => fetch('/api/v1/tickets', {headers: {Authorization: `Bearer ${token}`}})"
+        ".then(answer => answer.status)",
         token,
     )
 

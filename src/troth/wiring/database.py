@@ -117,7 +117,7 @@ class DatabasePart:
         return await self.command.status()
 
     async def streaming(self) -> frozenset[str]:
-        """The standbys whose confirmation the leader waits for, as its PostgreSQL itself sees them this moment.
+        """The standbys whose confirmation the leader waits for, as its PostgreSQL sees them this moment.
 
         What the set reports is a memory: a member that hangs or has lost its PostgreSQL stands in it as
         streaming until its lease of 20 seconds ends. Nobody streams where there is no leader.
