@@ -1,11 +1,11 @@
-"""Fixtures of the journeys: one platform and one browser for all of them."""
+"""Fixtures of the journeys: one browser for all of them. The platform they share with tests/docs."""
 
 import pytest
 
 from support.chromium import chromium, playwright
 from support.platform import platform, superuser
 
-__all__ = ["chromium", "platform", "playwright", "superuser"]
+__all__ = ["chromium", "playwright", "superuser"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
