@@ -25,7 +25,7 @@ from troth.access.scopes import OPENID
 from troth.access.sessions import Session, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
-from troth.access.tokens import AccessTokens, Authenticator
+from troth.access.tokens import AccessTokens, read_bearer
 from troth.core.clock import Clock
 from troth.core.errors import Malformed, TooLarge, Unauthenticated, UnsupportedMedia
 from troth.web.answers import NO_STORE, json_response, problems, request_id
@@ -67,8 +67,6 @@ class OAuthServices(Protocol):
     def keys(self) -> SigningKeys: ...
     @property
     def tokens(self) -> AccessTokens: ...
-    @property
-    def authenticator(self) -> Authenticator: ...
     @property
     def clock(self) -> Clock: ...
     @property
@@ -203,9 +201,8 @@ class BackChannel:
         """OpenID Connect Core section 5.3, for as long as the grant lives."""
         services = self._services
         try:
-            principal = await services.authenticator.authenticate(
-                request.headers.get("host", ""), request.headers.get("authorization")
-            )
+            token = read_bearer(request.headers.get("authorization"))
+            principal = await services.tokens.verify(domain, token)
             if OPENID not in principal.scopes:
                 raise InsufficientScope("the scope openid is needed")
             session = await services.sessions.open_by_id(domain, principal.session)
