@@ -3,7 +3,7 @@
 import pytest
 
 from support.chromium import chromium, playwright
-from support.platform import platform, superuser
+from support.platform import superuser
 
 __all__ = ["chromium", "playwright", "superuser"]
 
