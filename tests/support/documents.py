@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from support.access import Access, House, furnish, password_hash
 from troth.access.accounts import Profile
@@ -84,3 +85,27 @@ class Estate:
         )
         begun = await self.access.sessions.begin(house.domain, person)
         return Person(house, person, begun.session.id, begun.token)
+
+
+@pytest.fixture(scope="session")
+async def estate(database: Database, owner_database: Database, auditor_database: Database) -> Estate:
+    """The services over the real database."""
+    return Estate(database, owner_database, auditor_database)
+
+
+@pytest.fixture
+async def ada(estate: Estate) -> Person:
+    """A person in a fresh tenant."""
+    return await estate.person(await estate.house())
+
+
+@pytest.fixture
+async def bob(estate: Estate, ada: Person) -> Person:
+    """Somebody else of Ada's tenant."""
+    return await estate.person(ada.house)
+
+
+@pytest.fixture
+async def eve(estate: Estate) -> Person:
+    """Somebody of another tenant."""
+    return await estate.person(await estate.house())

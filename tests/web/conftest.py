@@ -11,11 +11,15 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from support.access import House, furnish
+from support.api import api_app, http
 from support.browser import Browser, Served, WebAccess, application
+from support.documents import ada, bob, estate, eve
 from support.postgres import free_port
 from troth.access.tenants import DomainDirectory
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.db import Database
+
+__all__ = ["ada", "api_app", "bob", "estate", "eve", "http"]
 
 
 @pytest.fixture

@@ -1,94 +1,18 @@
 """The data API over ASGI, with real tokens, real sealing and a real database."""
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
-from support.documents import EVERYTHING, OWN, Estate, Person, collections
+from support.api import browse, check_problem
+from support.documents import EVERYTHING, OWN, Person
 from troth.access.forgery import forgeries
 from troth.core.db import Database
-from troth.data.collections import BODY_BYTES
-from troth.data.openapi import write_api
-from troth.web.api import routes
 
 TITLE = {"title": "The heating is cold"}
 HIDDEN = "7f1bde03-0000-7000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-async def estate(database: Database, owner_database: Database, auditor_database: Database) -> Estate:
-    return Estate(database, owner_database, auditor_database)
-
-
-@pytest.fixture
-async def ada(estate: Estate) -> Person:
-    return await estate.person(await estate.house())
-
-
-@pytest.fixture
-async def bob(estate: Estate, ada: Person) -> Person:
-    return await estate.person(ada.house)
-
-
-@pytest.fixture
-async def eve(estate: Estate) -> Person:
-    return await estate.person(await estate.house())
-
-
-@pytest.fixture(scope="module")
-async def app(estate: Estate) -> Starlette:
-    openapi = write_api(collections(), title="Residents", version="0.1.0")
-    return Starlette(routes=routes(estate.documents, estate.access.authenticator, openapi))
-
-
-@pytest.fixture
-async def http(app: Starlette) -> AsyncGenerator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="https://unset") as client:
-        yield client
-
-
-class Browser:
-    """Somebody's calls, with a token and the right client domain."""
-
-    def __init__(self, http: httpx.AsyncClient, person: Person, token: str) -> None:
-        self._http = http
-        self._headers = {
-            "host": f"{person.house.domain.name}:8443",
-            "authorization": f"Bearer {token}",
-        }
-
-    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        sent = self._headers | {name.replace("_", "-"): value for name, value in headers.items()}
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        if content is not None:
-            sent.setdefault("content-type", "application/json")
-        return await self._http.request(method, path, content=content, headers=sent)
-
-
-async def browse(http: httpx.AsyncClient, person: Person, *scopes: str) -> Browser:
-    return Browser(http, person, await person.token(*(scopes or EVERYTHING)))
-
-
-def check_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The members that every problem has, and nothing that it must not have."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.headers["cache-control"] == "no-store"
-    problem = response.json()
-    assert (problem["status"], problem["code"]) == (status, code)
-    assert problem["type"] == f"urn:troth:problem:{code}"
-    assert problem["title"]
-    assert problem["detail"]
-    assert problem["request_id"] == response.headers["x-request-id"]
-    assert "Traceback" not in response.text
-    assert "troth." not in response.text
-    return problem
 
 
 async def test_a_document_lives_from_its_creation_to_its_deletion(
@@ -317,76 +241,6 @@ async def test_what_is_not_there_is_a_problem_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "status", "code"),
-    [
-        (b"", "application/json", 400, "malformed"),
-        (b"{", "application/json", 400, "malformed"),
-        (b"[]", "application/json", 400, "malformed"),
-        (b'{"title":"a","title":"b"}', "application/json", 400, "malformed"),
-        (b'{"title":NaN}', "application/json", 400, "malformed"),
-        (b'{"title":"a\\u0000"}', "application/json", 400, "malformed"),
-        (b'{"x":' * 40 + b"1" + b"}" * 40, "application/json", 400, "malformed"),
-        (b"{}", "application/json", 422, "invalid"),
-        (b'{"title":1}', "application/json", 422, "invalid"),
-        (b'{"title":"a","_meta":{}}', "application/json", 422, "invalid"),
-        (b'{"title":"a"}', "text/plain", 415, "unsupported_media_type"),
-        (b'{"title":"a"}', "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
-        (b'{"title":"a"}', "", 415, "unsupported_media_type"),
-        (b'{"title":"' + b"a" * BODY_BYTES + b'"}', "application/json", 413, "too_large"),
-    ],
-)
-async def test_a_bad_body_is_a_problem_and_stores_nothing(
-    http: httpx.AsyncClient, ada: Person, body: bytes, kind: str, status: int, code: str
-) -> None:
-    call = await browse(http, ada)
-    problem = check_problem(await call("POST", "/api/v1/tickets", body, content_type=kind), status, code)
-    if code == "invalid":
-        assert all(set(fault) == {"pointer", "detail"} for fault in problem["errors"])
-        assert problem["errors"]
-    assert (await call("GET", "/api/v1/tickets")).json()["items"] == []
-
-
-async def test_a_charset_is_no_other_content_type(http: httpx.AsyncClient, ada: Person) -> None:
-    call = await browse(http, ada)
-    made = await call("POST", "/api/v1/tickets", TITLE, content_type="Application/JSON; charset=utf-8")
-    assert made.status_code == 201
-    packed = await call("POST", "/api/v1/tickets", TITLE, content_encoding="gzip")
-    check_problem(packed, 415, "unsupported_media_type")
-
-
-async def test_reading_a_body_stops_at_the_limit(app: Starlette, ada: Person) -> None:
-    """An endless body without a length is cut off, not collected."""
-    sent = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal sent
-        sent += 65_536
-        assert sent < 4 * BODY_BYTES
-        return {"type": "http.request", "body": b"x" * 65_536, "more_body": True}
-
-    answers: list[Any] = []
-
-    async def send(message: Any) -> None:
-        answers.append(message)
-
-    token = await ada.token(*EVERYTHING)
-    headers = {
-        "host": ada.house.domain.name,
-        "authorization": f"Bearer {token}",
-        "content-type": "application/json",
-    }
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/api/v1/tickets",
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
-    await app(scope, receive, send)
-    assert answers[0]["status"] == 413
-
-
-@pytest.mark.parametrize(
     "query",
     [
         "limit=0",
@@ -422,14 +276,6 @@ async def test_a_list_is_walked_by_its_cursor(http: httpx.AsyncClient, ada: Pers
             query = f"?limit=2&after={page['next']}"
 
     assert [page async for page in pages()] == [["4", "3"], ["2", "1"], ["0"]]
-
-
-async def test_a_field_name_cannot_break_out_of_a_header(http: httpx.AsyncClient, ada: Person) -> None:
-    call = await browse(http, ada, "tickets:create:own:title")
-    response = await call("POST", "/api/v1/tickets", {'x"\r\nset-cookie: a=b': 1})
-    check_problem(response, 403, "insufficient_scope")
-    assert "set-cookie" not in response.headers
-    assert "\n" not in response.headers["www-authenticate"]
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("0190a3c4-7a5e-7cc1", True), ("a\tb", False), ("x" * 65, False)])
