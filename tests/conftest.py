@@ -1,5 +1,6 @@
 """Fixtures that every room's tests may use."""
 
+from support.platform import platform
 from support.postgres import (
     auditor_database,
     database,
@@ -14,6 +15,7 @@ __all__ = [
     "auditor_database",
     "database",
     "owner_database",
+    "platform",
     "postgres",
     "postgres_server",
     "superuser_database",
