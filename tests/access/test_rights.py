@@ -29,6 +29,15 @@ async def test_functions_work_with_their_callers_rights(superuser_database: Data
     assert definers == 0
 
 
+async def test_only_the_web_instances_may_call_functions(superuser_database: Database) -> None:
+    open_to_others = await superuser_database.fetch(
+        "select proname from pg_proc where pronamespace = 'troth'::regnamespace"
+        " and (has_function_privilege('troth_auditor', oid, 'execute')"
+        "      or has_function_privilege('replicator', oid, 'execute'))"
+    )
+    assert open_to_others == []
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_without_a_context_nothing_is_seen(house: House, table: str) -> None:
     await house.begin()
@@ -89,11 +98,27 @@ async def test_the_auditor_reads_password_hashes_of_all_tenants(
     ["delete from troth.person", "update troth.client set disabled = false",
      "insert into troth.role (name, scopes) values ('x', '{}')", "delete from troth.signing_key",
      "update troth.signing_key set private_key = 'x'", "truncate troth.session",
-     "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session"],
+     "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session",
+     "update troth.person set roles = '{manager}'", "update troth.person set disabled = false",
+     "update troth.person set sessions_from = '-infinity'",
+     "update troth.session set expires_at = 'infinity'", "update troth.session set person_id = id",
+     "update troth.consent set client_id = 'x'",
+     "insert into troth.person select * from troth.person",
+     "update troth.authorization_code set expires_at = 'infinity', redeemed_at = null",
+     "select troth.add_person(null, null, null, null, null, null)",
+     "select troth.set_password(null, null, null)", "select troth.set_disabled(null, null, false)"],
 )  # fmt: skip
 async def test_the_web_instances_may_do_no_more_than_they_need(database: Database, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await database.execute(statement)
+
+
+async def test_a_session_that_ended_cannot_be_opened_again(house: House) -> None:
+    begun = await house.begin()
+    await house.access.sessions.end(house.domain, begun.token)
+    async with house.access.database.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        assert await connection.execute("update troth.session set ended_at = null") == "UPDATE 0"
 
 
 async def test_only_what_is_long_over_can_be_deleted(house: House) -> None:

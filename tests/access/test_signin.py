@@ -34,7 +34,7 @@ async def test_every_failure_says_the_same(house: House, email: str, password: s
 
 async def test_a_person_of_another_tenant_is_unknown_here(access: Access, house: House) -> None:
     other = await furnish(access)
-    await access.accounts.add(house.tenant.id, Profile("only@here.example", "Only"), (), None)
+    await access.registrar.add(house.tenant.id, Profile("only@here.example", "Only"), (), None)
     assert await access.accounts.find(other.domain.name, other.tenant.id, "only@here.example") is None
 
 
@@ -54,7 +54,7 @@ async def test_an_old_hash_is_brought_up_to_date_at_sign_in(house: House) -> Non
 async def test_a_new_password_ends_what_the_old_one_began(house: House) -> None:
     access = house.access
     begun = await access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
-    await access.accounts.set_password(house.tenant.id, house.person, "another one", access.passwords)
+    await access.registrar.set_password(house.tenant.id, house.person, "another one", access.passwords)
     assert not await alive(house, begun.session.id)
     with pytest.raises(SignInRefused):
         await access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
@@ -69,7 +69,7 @@ async def alive(house: House, session: object) -> bool:
 
 
 async def test_adding_the_same_address_twice_keeps_the_first(house: House) -> None:
-    again = await house.access.accounts.add(house.tenant.id, Profile(EMAIL.upper(), "Else"), (), "x")
+    again = await house.access.registrar.add(house.tenant.id, Profile(EMAIL.upper(), "Else"), (), "x")
     assert again == house.person
 
 
@@ -78,7 +78,7 @@ async def test_adding_the_same_address_twice_keeps_the_first(house: House) -> No
 )
 async def test_what_is_no_address_is_not_added(house: House, email: str) -> None:
     with pytest.raises(Unprocessable):
-        await house.access.accounts.add(house.tenant.id, Profile(email, "X"), (), None)
+        await house.access.registrar.add(house.tenant.id, Profile(email, "X"), (), None)
 
 
 async def test_names_and_addresses_lie_sealed(house: House, superuser_database: Database) -> None:

@@ -59,6 +59,7 @@ class Access:
         self.directory = DomainDirectory(database, self.clock, port=PORT)
         self.passwords = Passwords(threads=2, waiting=32)
         self.accounts = Accounts(database, self.sealer)
+        self.registrar = Accounts(owner, self.sealer)
         self.sessions = Sessions(database)
         self.sign_in = SignIn(database, self.accounts, self.passwords, self.sessions)
         self.keys = SigningKeys(database, self.sealer, self.clock)
@@ -110,7 +111,7 @@ async def furnish(access: Access) -> House:
             CLIENT_SCOPES,
         )
     domain = await access.directory.find(tenant.domain)
-    person = await access.accounts.add(
+    person = await access.registrar.add(
         tenant.id, Profile(EMAIL, NAME), ("resident",), await password_hash(access)
     )
     return House(access, tenant, domain, person)

@@ -80,7 +80,7 @@ class Estate:
     async def person(self, house: House) -> Person:
         """One more person of this house, signed in."""
         email = f"{secrets.token_hex(6)}@example.org"
-        person = await self.access.accounts.add(
+        person = await self.access.registrar.add(
             house.tenant.id, Profile(email, "Somebody"), ("resident",), await password_hash(self.access)
         )
         begun = await self.access.sessions.begin(house.domain, person)

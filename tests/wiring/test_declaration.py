@@ -67,7 +67,7 @@ def state(tmp_path: Path) -> State:
 def tools(database: Database, owner: Database) -> Declared:
     ring = KeyRing(database, Secret(b"\7" * 32))
     # Few rounds: how well a password is hashed is the subject of another test.
-    return Declared(owner, Accounts(database, Sealer(ring)), Passwords(rounds=1000))
+    return Declared(owner, Accounts(owner, Sealer(ring)), Passwords(rounds=1000))
 
 
 async def people(auditor: Database, tenants: dict[str, UUID]) -> dict[UUID, tuple[str, list[str]]]:

@@ -144,7 +144,7 @@ class Platform:
         try:
             tenants = await declare(self._settings, owner)
             ring = KeyRing(app, read_root_key(self._state.root_key))
-            tools = Declared(owner, Accounts(app, Sealer(ring)), passwords)
+            tools = Declared(owner, Accounts(owner, Sealer(ring)), passwords)
             await declare_users(self._settings, self._state, tenants, tools)
         finally:
             passwords.close()

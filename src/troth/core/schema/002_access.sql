@@ -137,11 +137,17 @@ create policy by_its_holder on troth.session for select
 create policy only_long_over on troth.session as restrictive for delete
     using (expires_at < now() - interval '7 days');
 
+-- What ended stays ended. The sweep locks what it deletes, and locking asks this policy too.
+create policy ended_for_good on troth.session as restrictive for update to troth_app
+    using (ended_at is null or expires_at < now() - interval '7 days');
+
+-- Column by column: an instance that was taken over can give nobody another role, bring no disabled account
+-- back, and make no session last longer. People are added and changed by the operator's commands alone.
 grant select on troth.role, troth.client to troth_app;
-grant select, insert, update on troth.person to troth_app;
-grant select, insert, update, delete on troth.session to troth_app;
-grant select, insert, update, delete on troth.consent to troth_app;
-grant select, insert, update, delete on troth.authorization_code to troth_app;
+grant select, update (password_hash) on troth.person to troth_app;
+grant select, insert, update (seen_at, ended_at, end_reason), delete on troth.session to troth_app;
+grant select, insert, update (scopes), delete on troth.consent to troth_app;
+grant select, insert, update (redeemed_at, grant_id), delete on troth.authorization_code to troth_app;
 grant select, insert, update (retired_at) on troth.signing_key to troth_app;
 
 -- The probes see the shape of what is stored, never what is sealed and never a hash that opens a session.

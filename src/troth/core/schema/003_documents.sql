@@ -386,3 +386,15 @@ begin
     return query select 'denied', null::bigint from troth.document d
         where d.tenant_id = p_tenant and d.collection = p_collection and d.id = p_id;
 end $$;
+
+-- Who may call what ------------------------------------------------------------------------------------------
+--
+-- PostgreSQL lets everybody call a new function. Here the web instances may, and the auditor may not; the three
+-- that make and change accounts are the operator's. A later file that adds functions ends like this one.
+revoke execute on all functions in schema troth from public;
+grant execute on all functions in schema troth to troth_app;
+revoke execute on function
+    troth.add_person(uuid, uuid, bytea, bytea, text, text[]),
+    troth.set_password(uuid, uuid, text),
+    troth.set_disabled(uuid, uuid, boolean)
+from troth_app;
