@@ -74,7 +74,7 @@ async def prepare(server: Server, folder: Path) -> Scene:
     clock = SystemClock()
     tenant = await new_tenant(owner)
     domain = await DomainDirectory(database, clock, port=8443).find(tenant.domain)
-    accounts = Accounts(database, Sealer(ring))
+    accounts = Accounts(owner, Sealer(ring))
     person = await accounts.add(tenant.id, Profile("ada@example.org", "Ada"), ("resident",), "unused")
     session = (await Sessions(database).begin(domain, person)).session.id
     tokens = AccessTokens(SigningKeys(database, Sealer(ring), clock), clock)
