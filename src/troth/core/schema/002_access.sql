@@ -139,7 +139,7 @@ create policy only_long_over on troth.session as restrictive for delete
 
 -- What ended stays ended. The sweep locks what it deletes, and locking asks this policy too.
 create policy ended_for_good on troth.session as restrictive for update to troth_app
-    using (ended_at is null or expires_at < now() - interval '7 days');
+    using (ended_at is null or expires_at < now() - interval '7 days') with check (true);
 
 -- Column by column: an instance that was taken over can give nobody another role, bring no disabled account
 -- back, and make no session last longer. People are added and changed by the operator's commands alone.
