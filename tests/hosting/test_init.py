@@ -1,6 +1,7 @@
 """The first process: nothing outlives it."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -158,3 +159,10 @@ def test_it_refuses_to_signal_everything_outside_a_namespace() -> None:
     )
     assert done.returncode == 1
     assert b"PID namespace" in done.stderr
+
+
+def test_no_process_of_the_platform_may_dump_its_memory(first: First) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    process = first.start("ulimit -S -c; ulimit -H -c")
+    assert process.communicate(timeout=10)[0].split() == [b"0", b"0"]

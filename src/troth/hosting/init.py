@@ -10,6 +10,7 @@ everything ends at once.
 """
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -22,6 +23,8 @@ _STOP_BY_SIGNAL = 128
 def main(arguments: list[str]) -> int:
     """Run the command to its end; returns the exit status, 128 + n after signal n."""
     contained, lifeline, command = arguments[0] == "contained", arguments[1] == "lifeline", arguments[2:]
+    # A core dump would write keys, cookies and opened documents onto the disk in the clear.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not contained:
         _adopt_orphans()
     wakeup = _watch_signals()
