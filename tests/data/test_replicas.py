@@ -1,13 +1,9 @@
 """The replica set: as described, and for real with three members on loopback."""
 
 import asyncio
-import itertools
 import os
-import signal
 import ssl
 import subprocess
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -16,15 +12,13 @@ import msgspec
 import pytest
 
 from support.replicas import Cluster
-from troth.core.db import Database, DatabaseTarget
-from troth.core.errors import PlatformError, Unavailable
+from support.writers import Writers
+from troth.core.db import Database
+from troth.core.errors import PlatformError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
-from troth.data.consensus import release_leadership
 from troth.data.patroni import Command, is_ready, read_cluster
 from troth.data.replicas import (
-    SCOPE,
-    Member,
     ReplicaSet,
     clear_stale_pid,
     member_process,
@@ -33,72 +27,6 @@ from troth.data.replicas import (
     shared_settings,
 )
 from troth.data.roles import APP, OWNER, SUPERUSER
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
-    """Three members with roles, schema and a table to write to."""
-    running = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        await running.start()
-        await running.prepare()
-        owner = await Database.open(running.target(OWNER), max_size=1)
-        await owner.execute("create table troth.note (id bigint primary key)")
-        await owner.close()
-        yield running
-    finally:
-        await running.stop()
-
-
-class Load:
-    """Writers that never repeat a write, and remember which ones were acknowledged."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._numbers = itertools.count(time.time_ns())
-        self.acknowledged: set[int] = set()
-        self.longest_pause = 0.0
-
-    async def during(self, fault: Awaitable[object], *, after: float) -> None:
-        """Write for a second, let the fault happen, and go on for `after` seconds."""
-        writers = [asyncio.create_task(self._write()) for _ in range(4)]
-        watch = asyncio.create_task(self._watch())
-        await asyncio.sleep(1)
-        await fault
-        await asyncio.sleep(after)
-        for task in (*writers, watch):
-            task.cancel()
-        await asyncio.gather(*writers, watch, return_exceptions=True)
-
-    async def lost(self) -> set[int]:
-        """Acknowledged writes that are not in the database."""
-        rows = await self._database.fetch("select id from troth.note")
-        return self.acknowledged - {row["id"] for row in rows}
-
-    async def _write(self) -> None:
-        for number in self._numbers:
-            try:
-                await self._database.execute("insert into troth.note values ($1)", number, idempotent=False)
-            except Unavailable:
-                continue
-            self.acknowledged.add(number)
-
-    async def _watch(self) -> None:
-        last, since = len(self.acknowledged), time.monotonic()
-        while True:
-            await asyncio.sleep(0.02)
-            if len(self.acknowledged) != last:
-                last, since = len(self.acknowledged), time.monotonic()
-            self.longest_pause = max(self.longest_pause, time.monotonic() - since)
-
-
-@pytest.fixture
-async def load(cluster: Cluster) -> AsyncGenerator[Load]:
-    await cluster.command.wait_until_complete(seconds=60)
-    database = await Database.open(cluster.target(OWNER), max_size=4)
-    yield Load(database)
-    await database.close()
-
 
 # --- described -----------------------------------------------------------------------------------------
 
@@ -265,164 +193,15 @@ async def test_an_applications_certificate_opens_its_own_database_alone(cluster:
 
 
 async def test_a_leader_whose_postgres_is_killed_loses_no_acknowledged_write(
-    cluster: Cluster, load: Load
+    cluster: Cluster, writers: Writers
 ) -> None:
     before = await cluster.leader()
 
     async def kill() -> None:
         cluster.kill_postgres(before)
 
-    await load.during(kill(), after=5)
+    await writers.during(kill(), after=5)
     assert (await cluster.leader()).name != before.name
-    assert load.acknowledged
-    assert await load.lost() == set()
-    assert load.longest_pause < 10
-
-
-# --- chaos ---------------------------------------------------------------------------------------------
-
-
-async def is_lossless(
-    cluster: Cluster, load: Load, fault: Callable[[Member], Awaitable[object]], after: float
-) -> None:
-    await load.during(fault(await cluster.leader()), after=after)
-    await cluster.leader()
-    assert load.acknowledged
-    assert await load.lost() == set()
-
-
-@pytest.mark.chaos
-async def test_a_killed_leader_whose_lead_is_released_is_replaced_at_once(
-    cluster: Cluster, load: Load
-) -> None:
-    async def kill_and_release(leader: Member) -> None:
-        cluster.kill_member(leader)
-        assert await release_leadership(
-            cluster.consensus, cluster.replicas.consensus_client, scope=SCOPE, member=leader.name
-        )
-        await asyncio.sleep(3)
-        cluster.start_member(leader)
-
-    await is_lossless(cluster, load, kill_and_release, 5)
-    assert load.longest_pause < 5
-
-
-@pytest.mark.chaos
-async def test_a_killed_leader_is_replaced_when_its_lease_ends(cluster: Cluster, load: Load) -> None:
-    killed: list[Member] = []
-
-    async def kill(leader: Member) -> None:
-        cluster.kill_member(leader)
-        killed.append(leader)
-
-    await is_lossless(cluster, load, kill, 26)
-    cluster.start_member(killed[0])
-    assert load.longest_pause < 26
-
-
-@pytest.mark.chaos
-async def test_a_leader_that_hangs_and_comes_back_is_not_believed(cluster: Cluster, load: Load) -> None:
-    """PostgreSQL and Patroni both stop, as on a machine that freezes, and wake up after another one leads."""
-
-    async def freeze(leader: Member) -> None:
-        cluster.freeze(leader)
-        await asyncio.sleep(27)
-        cluster.thaw(leader)
-
-    await is_lossless(cluster, load, freeze, 5)
-    assert load.longest_pause < 30
-
-
-@pytest.mark.chaos
-async def test_writes_go_on_while_the_consensus_store_is_away(cluster: Cluster, load: Load) -> None:
-    async def take_away(_: Member) -> None:
-        await cluster.stop_consensus()
-        await asyncio.sleep(30)
-        cluster.start_consensus()
-
-    await is_lossless(cluster, load, take_away, 5)
-    assert load.longest_pause < 2
-
-
-@pytest.mark.chaos
-async def test_a_standby_that_hangs_delays_no_write(cluster: Cluster, load: Load) -> None:
-    async def freeze_one(leader: Member) -> None:
-        standby = next(member for member in cluster.replicas.members if member != leader)
-        cluster.freeze(standby)
-        await asyncio.sleep(8)
-        cluster.thaw(standby)
-
-    await is_lossless(cluster, load, freeze_one, 5)
-    assert load.longest_pause < 2
-
-
-@pytest.mark.chaos
-async def test_the_lead_is_handed_over_on_request(cluster: Cluster, load: Load) -> None:
-    await is_lossless(cluster, load, lambda leader: cluster.command.switch_over(leader=leader.name), 5)
-    assert load.longest_pause < 8
-
-
-@pytest.mark.chaos
-async def test_everything_killed_at_once_comes_back_with_every_acknowledged_write(
-    cluster: Cluster, load: Load
-) -> None:
-    await load.during(cluster.stop(signal.SIGKILL), after=0)
-    cluster.describe()
-    await cluster.start()
-    again = await Database.open(cluster.target(OWNER), max_size=1)
-    kept = {row["id"] for row in await again.fetch("select id from troth.note")}
-    await again.close()
-    assert load.acknowledged
-    assert load.acknowledged <= kept
-
-
-@pytest.mark.chaos
-async def test_renewed_certificates_are_served_without_a_restart(cluster: Cluster, load: Load) -> None:
-    async def renew(_: Member) -> None:
-        cluster.renew()
-        for member in cluster.replicas.members:
-            await cluster.command.reload(member)
-
-    before = [await serials(member, cluster) for member in cluster.replicas.members]
-    await is_lossless(cluster, load, renew, 4)
-    after = [await serials(member, cluster) for member in cluster.replicas.members]
-    assert all(old != new for old, new in zip(sum(before, ()), sum(after, ()), strict=True))
-    assert load.longest_pause < 1
-
-
-async def serials(member: Member, cluster: Cluster) -> tuple[str, ...]:
-    """Serial numbers of the certificates that PostgreSQL and Patroni show."""
-    return await served_by_postgres(cluster.target(OWNER), member), await served_by_rest(member, cluster)
-
-
-async def served_by_postgres(target: DatabaseTarget, member: Member) -> str:
-    context = client_context(target.ca, target.certificate, target.key)
-    reader, writer = await asyncio.open_connection(member.postgres.host, member.postgres.port)
-    writer.write((8).to_bytes(4) + (80877103).to_bytes(4))  # SSLRequest
-    assert await reader.readexactly(1) == b"S"
-    await writer.start_tls(context, server_hostname=member.postgres.host)
-    serial = str(writer.get_extra_info("peercert")["serialNumber"])
-    writer.close()
-    return serial
-
-
-async def served_by_rest(member: Member, cluster: Cluster) -> str:
-    leaf = cluster.replicas.consensus_client
-    context = client_context(cluster.replicas.server_authority, leaf.certificate, leaf.key)
-    _, writer = await asyncio.open_connection(
-        member.rest.host, member.rest.port, ssl=context, server_hostname=member.rest.host
-    )
-    serial = str(writer.get_extra_info("peercert")["serialNumber"])
-    writer.close()
-    return serial
-
-
-@pytest.mark.chaos
-async def test_one_member_alone_takes_writes(tmp_path: Path) -> None:
-    single = Cluster(tmp_path, members=1)
-    try:
-        await single.start()
-        await single.prepare()
-        await single.command.wait_until_complete(seconds=20)
-    finally:
-        await single.stop()
+    assert writers.acknowledged
+    assert await writers.lost() == set()
+    assert writers.longest_pause < 10

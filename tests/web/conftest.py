@@ -40,6 +40,12 @@ async def browser(web: WebAccess, house: House) -> AsyncGenerator[Browser]:
 
 
 @pytest.fixture
+async def signed_in(browser: Browser, house: House) -> Browser:
+    browser.cookie = (await house.begin()).token
+    return browser
+
+
+@pytest.fixture
 async def served(web: WebAccess, tmp_path: Path) -> AsyncGenerator[Served]:
     """Without the edge: one server, one domain, one certificate."""
     port = free_port()

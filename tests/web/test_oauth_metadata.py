@@ -1,0 +1,33 @@
+"""What the authorization server tells of itself, and to which origins."""
+
+from support.access import House
+from support.browser import Browser, WebAccess
+
+
+async def test_the_metadata_lists_what_exists(web: WebAccess, browser: Browser, house: House) -> None:
+    documents = [
+        (await browser.send("GET", f"/.well-known/{name}", headers={})).json()
+        for name in ("openid-configuration", "oauth-authorization-server")
+    ]
+    assert documents[0] == documents[1]
+    told = documents[0]
+    assert told["issuer"] == house.domain.issuer
+    assert told["grant_types_supported"] == ["authorization_code"]
+    for name, url in told.items():
+        if name.endswith(("_endpoint", "_uri")):
+            path = url.removeprefix(house.domain.issuer)
+            assert (await browser.send("GET", path, headers={})).status_code != 404
+
+
+async def test_only_public_keys_are_published(browser: Browser) -> None:
+    keys = (await browser.send("GET", "/oauth/jwks", headers={})).json()["keys"]
+    assert [sorted(key) for key in keys] == [["alg", "crv", "kid", "kty", "use", "x", "y"]]
+
+
+async def test_a_browser_application_of_another_origin_may_ask_the_token_endpoint(browser: Browser) -> None:
+    preflight = await browser.send("OPTIONS", "/oauth/token", headers={"Origin": "https://spa.example"})
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in preflight.headers
+    authorize = await browser.send("OPTIONS", "/oauth/authorize", headers={"Origin": "https://spa.example"})
+    assert "access-control-allow-origin" not in authorize.headers
