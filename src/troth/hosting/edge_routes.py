@@ -48,6 +48,15 @@ _UNTRUSTED = [
     "X-Forwarded-*",
     "X-Troth-*",
     "X-Real-Ip",
+    "True-Client-Ip",
+    "Cf-Connecting-Ip",
+    "X-Cluster-Client-Ip",
+    "X-Client-*",
+    "X-Ssl-*",
+    "Remote-*",  # Remote-User: whom another proxy would have vouched for
+    "X-Remote-*",
+    "X-Host",
+    "X-Scheme",
     "X-Original-*",  # path override: routed by one path, served by another
     "X-Rewrite-*",
     "X-Http-Method*",  # method override: judged as a GET, carried out as a DELETE
