@@ -52,6 +52,15 @@ async def test_consent_is_remembered_for_the_session_and_no_wider(signed_in: Bro
     assert asked_for.status_code == 200
 
 
+async def test_consent_is_asked_each_time_where_any_program_may_listen(signed_in: Browser) -> None:
+    loopback = {"redirect_uri": "http://127.0.0.1:4711/callback"}
+    assert "code=" in (await consent(signed_in, **loopback)).headers["location"]
+    other = {"redirect_uri": "http://127.0.0.1:4712/callback"}
+    assert (await signed_in.get(address(**other))).status_code == 200
+    silent = await signed_in.get(address(**other, prompt="none"))
+    assert "error=consent_required" in silent.headers["location"]
+
+
 async def test_a_refusal_goes_to_the_client(signed_in: Browser) -> None:
     told = answer((await consent(signed_in, "deny")).headers["location"])
     assert told["error"] == "access_denied"

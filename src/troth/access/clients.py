@@ -44,6 +44,11 @@ class Clients:
         return Client(row["id"], row["name"], tuple(row["redirect_uris"]), scope_set(row["scopes"]))
 
 
+def may_be_anybodys(redirect_uri: str) -> bool:
+    """Whether any program on the person's machine could listen there and call itself this client."""
+    return _loopback_without_port(redirect_uri) is not None
+
+
 def _same_redirect(registered: str, uri: str) -> bool:
     # A pattern or prefix match is how codes are stolen (RFC 9700 section 4.1): compare the text itself.
     if registered == uri:

@@ -15,7 +15,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from troth.access.authorize import AuthorizationRequest, code_location
-from troth.access.clients import Client, Clients
+from troth.access.clients import Client, Clients, may_be_anybodys
 from troth.access.errors import (
     AccessDenied,
     ConsentRequired,
@@ -109,8 +109,10 @@ class Grants:
         scopes = grant_for_client(request.scopes, client.scopes, scope_set(session.person_scopes))
         if not scopes:
             raise InvalidScope("nothing of this scope can be granted")
-        # 3. The person agreed to it in this session.
-        agreed = await self._agreed(domain, session, client)
+        # 3. The person agreed to it in this session. On a loopback address that was for one program only, and
+        # who asks now may be another that uses its name (RFC 8252 section 8.6): it is asked each time.
+        forgotten = may_be_anybodys(request.redirect_uri)
+        agreed = ScopeSet() if forgotten else await self._agreed(domain, session, client)
         if "consent" in request.prompt or not covers(agreed, scopes):
             if silent:
                 raise ConsentRequired("the person has to agree first")
