@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -156,6 +158,24 @@ async def test_only_a_port_with_mutual_tls_keeps_the_intruder_out(guard: str, tm
         "mutual": (),
     }
     assert ways == expected[guard]
+
+
+@pytest.mark.parametrize("protocol", ["https", "postgres"])
+async def test_a_port_that_never_answers_is_an_error_and_no_proof(
+    protocol: Literal["https", "postgres"], tmp_path: Path
+) -> None:
+    authority = Authority.open(tmp_path / "theirs", "stranger", now=NOW)
+    leaf = write_leaf(
+        authority.issue(Subject(common_name="x", usage="client"), now=NOW, lifetime=timedelta(hours=1)),
+        tmp_path,
+        "stranger",
+    )
+    with socket.socket() as hung:
+        hung.bind(("127.0.0.1", 0))
+        hung.listen()  # the kernel accepts, nobody reads
+        port = Port("toy", Endpoint("127.0.0.1", hung.getsockname()[1]), protocol)
+        with pytest.raises(TimeoutError):
+            await intrude(port, Stranger(leaf.certificate, leaf.key), seconds=0.2)
 
 
 async def test_a_closed_port_is_an_error_and_no_proof(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from troth.core.process import Endpoint
 
 Protocol = Literal["https", "postgres"]
-_SECONDS = 3.0
+SECONDS = 3.0
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -30,10 +30,11 @@ class Stranger(msgspec.Struct, frozen=True):
     key: Path
 
 
-async def intrude(port: Port, stranger: Stranger) -> tuple[str, ...]:
+async def intrude(port: Port, stranger: Stranger, *, seconds: float = SECONDS) -> tuple[str, ...]:
     """Every way in that was not refused: plain text, TLS without a certificate, TLS with a stranger's.
 
-    Raises ConnectionRefusedError when nobody listens: a closed port shows nothing about TLS.
+    Raises ConnectionRefusedError when nobody listens and TimeoutError when nobody answers: a port that is
+    closed or hangs shows nothing about TLS. Whoever refuses an intruder says so, or hangs up, at once.
     """
     attempts = {
         "plain text": None,
@@ -41,7 +42,7 @@ async def intrude(port: Port, stranger: Stranger) -> tuple[str, ...]:
         "TLS with a stranger's certificate": _context(stranger),
     }
     enter = _enter_postgres if port.protocol == "postgres" else _enter_https
-    return tuple([way for way, context in attempts.items() if await enter(port.endpoint, context)])
+    return tuple([way for way, context in attempts.items() if await enter(port.endpoint, context, seconds)])
 
 
 def _context(stranger: Stranger | None) -> ssl.SSLContext:
@@ -54,11 +55,11 @@ def _context(stranger: Stranger | None) -> ssl.SSLContext:
     return context
 
 
-async def _enter_https(endpoint: Endpoint, context: ssl.SSLContext | None) -> bool:
+async def _enter_https(endpoint: Endpoint, context: ssl.SSLContext | None, seconds: float) -> bool:
     """Whether the server answered a request. In TLS 1.3 the refusal of a certificate comes after the
     client's handshake is done (RFC 8446 section 4.4.2.4), so only an answer counts as entry."""
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
             try:
                 writer.write(_REQUEST)
@@ -66,9 +67,9 @@ async def _enter_https(endpoint: Endpoint, context: ssl.SSLContext | None) -> bo
                 answer = await reader.read(64)
             finally:
                 writer.close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, TimeoutError):
         raise
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError):
         return False
     return _is_answer(answer, plain=context is None)
 
@@ -81,7 +82,7 @@ def _is_answer(answer: bytes, *, plain: bool) -> bool:
     return not (plain and b" 400 " in answer[:16])
 
 
-async def _enter_postgres(endpoint: Endpoint, context: ssl.SSLContext | None) -> bool:
+async def _enter_postgres(endpoint: Endpoint, context: ssl.SSLContext | None, seconds: float) -> bool:
     try:
         connection = await asyncpg.connect(
             host=endpoint.host,
@@ -89,11 +90,11 @@ async def _enter_postgres(endpoint: Endpoint, context: ssl.SSLContext | None) ->
             user="postgres",
             database="postgres",
             ssl=context if context else False,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, TimeoutError):
         raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return False
     await connection.close()
     return True

@@ -160,7 +160,7 @@ async def probe_internal_tls(view: DataView) -> Finding:
     for port in ports:
         try:
             ways = await intrude(port, view.stranger)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, TimeoutError):
             silent.append(port.name)
             continue
         entered += [f"{port.name} let in {way}" for way in ways]
@@ -168,12 +168,12 @@ async def probe_internal_tls(view: DataView) -> Finding:
 
 
 def judge_internal_tls(ports: tuple[str, ...], entered: tuple[str, ...], silent: tuple[str, ...]) -> Finding:
-    """The verdict on what intruding on each port showed; a port where nobody listens proves nothing."""
+    """The verdict on what intruding on each port showed; a port where nobody answers proves nothing."""
     raw: dict[str, object] = {"ports": list(ports), "entered": list(entered), "silent": list(silent)}
     if entered:
         return Finding("broken", "; ".join(entered) + ".", raw)
     if silent or not ports:
-        return Finding("unknown", f"Nobody listens at {', '.join(silent) or 'any private port'}.", raw)
+        return Finding("unknown", f"Nobody answers at {', '.join(silent) or 'any private port'}.", raw)
     return Finding(
         "proved",
         f"{len(ports)} private ports refused plain text, TLS without a certificate and a stranger's "
