@@ -85,6 +85,8 @@ async def test_broken_promises_turn_red_and_once_mended_green(platform: Troth, s
         await faults.enter_async_context(lost_standby(platform))
         red = await platform.factsheet()
         assert {name: red[name]["verdict"] for name in BREAKABLE} == dict.fromkeys(BREAKABLE, "broken")
+        # A port where nobody answers refuses nobody: that is not known to be broken, but no longer proved.
+        assert red["data.internal_tls"]["verdict"] == "unknown"
         assert "600,000 rounds" in red["data.passwords"]["evidence"]
         assert "silent" in red["data.replicas"]["evidence"]
         assert "portal 1" in red["hosting.balancing"]["evidence"]
