@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
@@ -92,6 +93,19 @@ async def test_a_ticket_goes_its_way(place: Place) -> None:
     page = await markus.get(f"{address}/delete")
     await markus.follow(await markus.post(f"{address}/delete", {"version": page.hidden("version")}))
     assert (await anna.get(address)).status == 404
+
+
+async def test_a_resident_cannot_file_a_ticket_that_the_management_has_answered(place: Place) -> None:
+    _, anna = await place.invite("resident")
+    token = await anna.token(*tomllib.loads(EXAMPLE.read_text())["roles"]["resident"]["scopes"])
+    sent = {"title": "Paid for already", "category": "other", "urgency": "low"}
+    transport = httpx.ASGITransport(real_api(place.estate.access))
+    async with httpx.AsyncClient(transport=transport, base_url=f"https://{place.house.domain.name}") as http:
+        for forged, status in (({"answer": "We pay."}, 403), ({"status": "done"}, 403), ({}, 201)):
+            answer = await http.post(
+                "/api/v1/tickets", json=sent | forged, headers={"Authorization": f"Bearer {token}"}
+            )
+            assert answer.status_code == status
 
 
 async def test_a_used_key_with_other_content_is_told(place: Place) -> None:

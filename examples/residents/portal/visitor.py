@@ -48,7 +48,13 @@ class Visitor:
         It decides what is drawn, never what is allowed: the API asks the same question of the token itself,
         and of the database, at every call.
         """
-        return scope in self.scopes
+        if scope in self.scopes:
+            return True
+        # What one creates is one's own anyway; which of its fields one may fill in is the API's to say.
+        own = f"{scope}:own"
+        return scope.endswith(":create") and any(
+            one == own or one.startswith(f"{own}:") for one in self.scopes
+        )
 
     def may_correct(self, owner: str) -> bool:
         """Whether a ticket of `owner` is this person's own to put right (`tickets:update:own:…`)."""
