@@ -45,9 +45,10 @@ unit: venv etcd openssl certutil chromium npm ## The tests; ARGS="tests/core -k 
 	$(call title,tests)
 	@pytest $(ARGS)
 
-format: venv ## Format and repair what can be repaired
+format: venv ## Format, and repair what can be repaired, the pages read from the source included
 	@ruff check --fix .
 	@ruff format .
+	@python tools/pages.py
 
 chaos: venv etcd openssl certutil chromium npm ## Kill processes under load, many rounds
 	$(call title,chaos)
