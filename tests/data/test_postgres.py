@@ -95,7 +95,7 @@ def test_a_missing_etcd_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="etcd is missing") as refused:
         find_etcd(tmp_path)
-    assert "make up" in refused.value.hint
+    assert "make etcd" in refused.value.hint
     assert "apt-get install etcd-server" in refused.value.hint
 
 

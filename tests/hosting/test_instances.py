@@ -145,6 +145,19 @@ async def test_a_replacement_that_the_edge_does_not_follow_is_taken_back(hall: H
     assert all([await answers(endpoint) for endpoint in before])
 
 
+async def test_a_replacement_cut_short_leaves_no_third_instance(hall: Hall) -> None:
+    await hall.fleet.start()
+    before = hall.fleet.in_balancing()
+    (hall.folder / "sick").touch()
+    replacing = asyncio.create_task(hall.fleet.replace_all())
+    await until(lambda: "starting" in hall.phases())
+    replacing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await replacing
+    assert hall.phases() == ["ready", "ready"]
+    assert hall.fleet.in_balancing() == before
+
+
 async def test_a_fleet_whose_instances_end_at_once_does_not_come_up(hall: Hall) -> None:
     (hall.folder / "broken").touch()
     with pytest.raises(PlatformError) as caught:

@@ -30,3 +30,9 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, text: str) -> "Endpoint":
+        """The endpoint of `host:port`. Raises ValueError on anything else."""
+        host, _, port = text.rpartition(":")
+        return cls(host, int(port))

@@ -59,7 +59,8 @@ def find_etcd(tools: Path | None = None) -> Path:
     if found is None:
         raise ConfigError(
             "The program etcd is missing; the database's replica set needs it.",
-            hint="Run `make up`, which fetches it, or as root: apt-get install etcd-server",
+            hint="In a checkout run `make etcd`; elsewhere install it (Debian: apt-get install etcd-server), "
+            "or name its folder in TROTH_TOOLS.",
         )
     _check_version(Path(found))
     return Path(found)

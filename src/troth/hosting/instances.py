@@ -163,17 +163,23 @@ class Fleet:
         )
         self._instances.append(instance)
         try:
-            await asyncio.wait_for(self._until_ready(instance), self._start_seconds)
-        except TimeoutError:
+            await self._prove(instance)
+        except BaseException:  # cut short as well: nobody else would ever stop it
             await self._take_down(instance)
-            raise self._failure(instance, f"was not ready within {self._start_seconds:g} s") from None
-        if instance.phase != "ready":
-            await self._take_down(instance)
-            raise self._failure(instance, "ended before it was ready")
+            raise
         watch = asyncio.create_task(self._watch(instance), name=f"watch {slot}")
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         return instance
+
+    async def _prove(self, instance: Instance) -> None:
+        """Return once it is ready. Raises PlatformError when it ends before or takes too long."""
+        try:
+            await asyncio.wait_for(self._until_ready(instance), self._start_seconds)
+        except TimeoutError:
+            raise self._failure(instance, f"was not ready within {self._start_seconds:g} s") from None
+        if instance.phase != "ready":
+            raise self._failure(instance, "ended before it was ready")
 
     async def _until_ready(self, instance: Instance) -> None:
         """Ask until it answers; a first start that ends is given up, for it would only end again."""

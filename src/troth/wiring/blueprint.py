@@ -65,7 +65,7 @@ class Blueprint:
     def prepare(self, service: str, slot: str, generation: int) -> Prepared:
         """Certificates and file of an instance about to start. A new generation does not take the certificate
         of the one which still serves."""
-        turn = f"{slot}-{generation % 2}"
+        turn = turn_of(slot, generation)
         endpoint = self._places[turn]
         holder = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
         own = self._certificates.issue(holder)
@@ -126,6 +126,11 @@ class Blueprint:
                 "TROTH_API_KEY": str(client.key),
             },
         )
+
+
+def turn_of(slot: str, generation: int) -> str:
+    """Which of the two places of its slot a generation takes: `web-1-0`, `web-1-1`, `web-1-0`, …"""
+    return f"{slot}-{generation % 2}"
 
 
 def service_of(holder: Holder) -> str | None:

@@ -47,9 +47,9 @@ where state = 'streaming' and sync_state in ('sync', 'quorum')
 _log = logging.getLogger(__name__)
 
 
-def find_programs(binaries: Path | None, tools: Path) -> tuple[Binaries, Path]:
+def find_programs(binaries: Path | None) -> tuple[Binaries, Path]:
     """PostgreSQL's folder and etcd's program. Raises ConfigError naming what is missing."""
-    return find_binaries(binaries), find_etcd(tools)
+    return find_binaries(binaries), find_etcd()
 
 
 def check_size(state: State, wanted: int) -> None:
@@ -81,6 +81,7 @@ class DatabasePart:
         self._supervisor = supervisor
         self._processes: list[Supervised] = []
         self._releases: set[asyncio.Task[None]] = set()
+        self._lagging: set[Member] = set()
         binaries, etcd = programs
         ports = iter(free_ports(2 + 2 * members))
         self.consensus = self._describe_consensus(etcd, ports)
@@ -150,9 +151,17 @@ class DatabasePart:
         for holder in due:
             self._certificates.issue(holder)
         if due:
-            for member in self.replicas.members:
-                await self.command.reload(member)
+            self._lagging = set(self.replicas.members)
+        # Renewed on disk they are not due again for long: each member must be told until it has followed.
+        outcomes = await asyncio.gather(*map(self._reload, tuple(self._lagging)), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         return f"renewed {len(due)} certificates of the database" if due else ""
+
+    async def _reload(self, member: Member) -> None:
+        await self.command.reload(member)
+        self._lagging.discard(member)
 
     def ports(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every private port that speaks HTTPS here, with a name; PostgreSQL's own are `replicas.members`."""

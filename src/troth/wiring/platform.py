@@ -1,9 +1,7 @@
 """The whole platform as a plan for the keeper."""
 
 import asyncio
-import os
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 
@@ -14,6 +12,7 @@ from troth.core.config import Settings, find_line, load_settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
+from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.residency import check_region
 from troth.data.roles import APP, OWNER
@@ -34,6 +33,9 @@ from troth.wiring.declaration import (
 )
 from troth.wiring.probing import Probing
 from troth.wiring.services import ServicesPart
+
+REPLACEMENT_SECONDS = 45.0
+"""For one instance: its start, the edge's notice of it, and the end of the one before."""
 
 CHECK_SECONDS = 1.0
 """Between two readiness checks of every instance."""
@@ -62,15 +64,10 @@ def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
     line = find_line(settings.file, "platform", "region")
     check_region(settings.platform.region, file=settings.file, line=line)
-    find_programs(settings.database.binaries, tools_folder())
+    load_collections(settings.collections)
+    find_programs(settings.database.binaries)
     if state is not None:
         check_size(state, settings.database.members)
-
-
-def tools_folder() -> Path:
-    """Where programs lie that only Debian carries: `.tools/bin` beside the checkout, or TROTH_TOOLS."""
-    named = os.environ.get("TROTH_TOOLS")
-    return Path(named) if named else Path(__file__).parents[3] / ".tools" / "bin"
 
 
 class Platform:
@@ -93,7 +90,7 @@ class Platform:
             self._certificates,
             supervisor,
             members=settings.database.members,
-            programs=find_programs(settings.database.binaries, tools_folder()),
+            programs=find_programs(settings.database.binaries),
         )
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, web=self._web
@@ -111,7 +108,12 @@ class Platform:
             summary=self._summarize,
             duties=(
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
-                Duty(name="certificates", every=self._renewal_seconds(), work=self._renew, limit=120.0),
+                Duty(
+                    name="certificates",
+                    every=self._renewal_seconds(),
+                    work=self._renew,
+                    limit=60.0 + REPLACEMENT_SECONDS * self._services.size,
+                ),
             ),
             status={
                 "members": self._database.report,
@@ -155,8 +157,14 @@ class Platform:
         )
 
     async def _renew(self) -> str:
-        words = [await self._database.renew_certificates(), await self._services.renew_certificates()]
-        return "; ".join(filter(None, words))
+        """Both parts are looked after, even if one of them fails."""
+        outcomes = await asyncio.gather(
+            self._database.renew_certificates(), self._services.renew_certificates(), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return "; ".join(word for word in outcomes if isinstance(word, str) and word)
 
     async def _report_certificates(self) -> tuple[Held, ...]:
         return self._certificates.report()

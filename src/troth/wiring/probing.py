@@ -107,8 +107,7 @@ class Probing:
         return hosting.HostingView(self._services.face, listeners, instances)
 
     def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
-        host, _, port = endpoint.rpartition(":")
-        return lambda: self._services.ready.is_ready(Endpoint(host, int(port)))
+        return lambda: self._services.ready.is_ready(Endpoint.read(endpoint))
 
     def _data_view(self, auditor: Database) -> data.DataView:
         canary = _Canary(self, auditor)

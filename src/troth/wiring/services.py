@@ -24,7 +24,7 @@ from troth.hosting.instances import Fleet, InstanceView, Prepared
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts, free_ports
 from troth.hosting.supervisor import Supervised, Supervisor
-from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of
+from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.waiting import until
 
@@ -54,6 +54,7 @@ class ServicesPart:
         self._blueprint = Blueprint(settings, state, certificates, private=self._private, web=web)
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
+        self._edge_lags = False
         keeper = certificates.issue(KEEPER)
         self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key)
         self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
@@ -95,6 +96,11 @@ class ServicesPart:
         )
         return (*fleets, edge)
 
+    @property
+    def size(self) -> int:
+        """How many instances there are when all are well."""
+        return sum(fleet.size for fleet in self.fleets.values())
+
     def instances(self) -> tuple[InstanceView, ...]:
         """Every instance of every service."""
         return tuple(view for fleet in self.fleets.values() for view in fleet.views())
@@ -126,32 +132,43 @@ class ServicesPart:
 
     async def renew_certificates(self) -> str:
         """Renew what is due: the edge reads its files again, instances are replaced one after the other."""
+        due = self._certificates.due(lambda one: service_of(one) is not None)
+        services = sorted({name for name in map(service_of, due) if name is not None})
+        words = [await self._renew_edge()]
+        for name in services:
+            await self._replace(name)
+            words.append(f"replaced the instances of {name}")
+        return ", ".join(filter(None, words))
+
+    async def _renew_edge(self) -> str:
         due = self._certificates.due(lambda one: one in (EDGE, KEEPER, PRIVATE) or one.trust == "public")
         for holder in due:
             self._certificates.issue(holder)
-        if due and self._admin:
+        # Renewed on disk they are not due again for long: the edge must be told until it has followed.
+        self._edge_lags = self._edge_lags or bool(due)
+        if self._edge_lags and self._admin:
             await self._admin.load(render(self._edge_state()), force=True)
-        due_instances = self._certificates.due(lambda one: service_of(one) is not None)
-        services = sorted({name for name in map(service_of, due_instances) if name is not None})
-        for name in services:
-            await self._replace(name)
-        words = [f"renewed {len(due)} certificates of the edge"] if due else []
-        words += [f"replaced the instances of {name}" for name in services]
-        return ", ".join(words)
+            self._edge_lags = False
+        return f"renewed {len(due)} certificates of the edge" if due else ""
 
     def ports(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every private port of services, with a name; all speak HTTPS."""
         instances = tuple(
-            (view.name, _endpoint(view.endpoint)) for view in self.instances() if view.phase == "ready"
+            (view.name, Endpoint.read(view.endpoint)) for view in self.instances() if view.phase == "ready"
         )
         return (("edge for applications", self._private), *instances)
 
     async def _replace(self, service: str) -> None:
-        """New instances with new certificates; those of the instances that they replace are forgotten."""
-        former = self._certificates.holders(lambda one: service_of(one) == service)
-        await self.fleets[service].replace_all()
-        for holder in former:
-            self._certificates.forget(holder)
+        """New instances with new certificates. Whatever belongs to none of those that live in the end is
+        forgotten: after a replacement that failed half-way, new and old ones live side by side."""
+        fleet = self.fleets[service]
+        try:
+            await fleet.replace_all()
+        finally:
+            living = {turn_of(view.name, view.generation) for view in fleet.views()}
+            for holder in self._certificates.holders(lambda one: service_of(one) == service):
+                if holder.name not in living:
+                    self._certificates.forget(holder)
 
     def _fleet(self, name: str, size: int) -> Fleet:
         async def prepare(slot: str, generation: int) -> Prepared:
@@ -229,8 +246,3 @@ def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
 
 def _public(domain: str) -> Holder:
     return Holder(trust="public", name=domain, usage="server", dns=(domain,), addresses=())
-
-
-def _endpoint(text: str) -> Endpoint:
-    host, _, port = text.rpartition(":")
-    return Endpoint(host, int(port))

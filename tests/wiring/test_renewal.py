@@ -1,0 +1,141 @@
+"""Renewed certificates reach whoever serves them, also when the first attempt fails half-way."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from troth.core.config import load_settings
+from troth.core.errors import PlatformError
+from troth.core.state import State, open_state
+from troth.data.postgres import Binaries
+from troth.data.replicas import Member
+from troth.hosting import isolation
+from troth.hosting.edge_state import WEB
+from troth.hosting.instances import Fleet, InstanceView
+from troth.hosting.ports import PublicPorts
+from troth.hosting.supervisor import Supervisor
+from troth.wiring.blueprint import WebConfiguration, service_of
+from troth.wiring.certificates import Certificates
+from troth.wiring.database import DatabasePart
+from troth.wiring.services import ServicesPart
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "residents" / "troth.toml"
+
+
+class Clock:
+    """Stands where a test puts it."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Room:
+    """What a part of the platform is made with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.state: State = open_state(folder / "s")
+        self.certificates = Certificates(self.state, timedelta(hours=3), self.clock)
+        self.supervisor = Supervisor(self.state.root, folder / "crashes", isolation.inside(False))
+
+    def grow_old(self) -> None:
+        self.clock.at += timedelta(minutes=130)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+async def test_a_member_that_did_not_reload_is_told_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = DatabasePart(
+        room.state,
+        room.certificates,
+        room.supervisor,
+        members=3,
+        programs=(Binaries(Path("/nowhere"), 17, 9, "configured"), Path("/nowhere/etcd")),
+    )
+    down, told = {"member-1"}, list[str]()
+
+    async def reload(member: Member) -> None:
+        if member.name in down:
+            raise PlatformError(f"{member.name} did not reload its certificates.")
+        told.append(member.name)
+
+    monkeypatch.setattr(part.command, "reload", reload)
+    room.grow_old()
+    with pytest.raises(PlatformError, match="member-1"):
+        await part.renew_certificates()
+    assert sorted(told) == ["member-2", "member-3"], "one that is down keeps nobody else from hearing of it"
+    down.clear()
+    await part.renew_certificates()
+    await part.renew_certificates()
+    assert sorted(told) == ["member-1", "member-2", "member-3"]
+    await part.command.close()
+
+
+async def test_after_a_replacement_that_failed_half_way_the_living_keep_their_certificates(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(EXAMPLE)
+
+    def web() -> WebConfiguration:
+        raise AssertionError("no instance is described here")
+
+    part = ServicesPart(
+        settings, room.state, room.certificates, room.supervisor, ports=PublicPorts(8443, 8080), web=web
+    )
+    app = next(iter(settings.apps))
+    blueprint = part._blueprint  # pyright: ignore[reportPrivateUsage]
+    generations = {f"{app}-1": 1, f"{app}-2": 1}
+    for slot, generation in generations.items():
+        blueprint.prepare(app, slot, generation)
+    broken = {f"{app}-2"}
+
+    async def replace_all(fleet: Fleet) -> None:
+        for slot in generations:
+            blueprint.prepare(app, slot, generations[slot] + 1)
+            if slot in broken:
+                raise PlatformError(f"{slot} was not ready.")
+            generations[slot] += 1
+
+    def views(fleet: Fleet) -> tuple[InstanceView, ...]:
+        return tuple(
+            InstanceView(
+                service=app,
+                name=slot,
+                phase="ready",
+                endpoint="127.0.0.1:1",
+                generation=generation,
+                since=room.clock.now(),
+                pid=None,
+                restarts=0,
+            )
+            for slot, generation in generations.items()
+            if fleet.service == app
+        )
+
+    monkeypatch.setattr(Fleet, "replace_all", replace_all)
+    monkeypatch.setattr(Fleet, "views", views)
+
+    def held() -> list[str]:
+        found = room.certificates.holders(lambda one: service_of(one) == app and one.trust == "instances")
+        return sorted(one.name for one in found)
+
+    room.grow_old()
+    with pytest.raises(PlatformError, match="not ready"):
+        await part.renew_certificates()
+    assert held() == [f"{app}-1-0", f"{app}-2-1"]
+    broken.clear()
+    await part.renew_certificates()
+    assert generations == {f"{app}-1": 3, f"{app}-2": 2}
+    assert held() == [f"{app}-1-1", f"{app}-2-0"]
+    for holder in room.certificates.holders(lambda one: service_of(one) == app):
+        assert room.certificates.files(holder).key.is_file()
+    assert part.fleets[WEB].views() == ()
