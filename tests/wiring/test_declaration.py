@@ -121,6 +121,41 @@ async def test_a_role_taken_away_in_the_file_is_gone_after_the_next_start(
     assert all(roles == [] for _, roles in (await people(auditor_database, tenants)).values())
 
 
+async def test_who_is_taken_out_of_the_file_can_no_longer_sign_in_until_declared_again(
+    settings: Settings,
+    state: State,
+    database: Database,
+    owner_database: Database,
+) -> None:
+    own = tools(database, owner_database)
+    tenants = await declare(settings, owner_database)
+    await declare_users(settings, state, tenants, own)
+    gone, *rest = settings.users
+    domain = next(one.name for one in settings.domains if one.tenant == gone.tenant)
+
+    async def disabled(declared: tuple[UserSettings, ...], email: str) -> bool:
+        await declare_users(msgspec.structs.replace(settings, users=declared), state, tenants, own)
+        found = await own.accounts.find(domain, tenants[gone.tenant], email)
+        assert found is not None
+        return found.disabled
+
+    neighbour = next(user for user in rest if user.tenant == gone.tenant)
+    assert await disabled(tuple(rest), gone.email)
+    assert not await disabled(tuple(rest), neighbour.email)
+    assert not await disabled(settings.users, gone.email)
+
+
+async def test_a_client_taken_out_of_the_file_is_known_no_more_until_declared_again(
+    settings: Settings, database: Database, owner_database: Database
+) -> None:
+    (name, client), *_ = settings.clients.items()
+    domain = next(one.name for one in settings.domains if one.tenant == client.tenant)
+    for declared, known in (({}, 0), (settings.clients, 1)):
+        await declare(msgspec.structs.replace(settings, clients=declared), owner_database)
+        found = await database.fetch("select * from troth.find_client($1, $2)", domain, name)
+        assert len(found) == known
+
+
 async def test_a_lost_file_of_passwords_gives_new_ones_to_the_same_people(
     settings: Settings,
     state: State,

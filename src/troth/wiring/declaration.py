@@ -1,7 +1,8 @@
 """Bringing the database in line with troth.toml: tenants, domains, roles, clients, users.
 
 Everything here may be repeated at every start. What the file no longer names stays in the database, where it
-opens nothing: the edge serves only the domains of the file.
+opens nothing: the edge serves only the domains of the file, and clients and users that were taken out of it
+are disabled.
 """
 
 from uuid import UUID
@@ -73,6 +74,9 @@ async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
             await _role(connection, name, role)
         for identifier, client in settings.clients.items():
             await _client(connection, identifier, client, tenants[client.tenant])
+        for slug, tenant in tenants.items():
+            declared = [name for name, client in settings.clients.items() if client.tenant == slug]
+            await _disable_other_clients(connection, tenant, declared)
     return tenants
 
 
@@ -118,13 +122,18 @@ async def _client(connection: Connection, identifier: str, client: ClientSetting
     await connection.execute(
         "insert into troth.client (tenant_id, id, name, redirect_uris, scopes) values ($1, $2, $3, $4, $5)"
         " on conflict (tenant_id, id) do update set name = excluded.name,"
-        " redirect_uris = excluded.redirect_uris, scopes = excluded.scopes",
+        " redirect_uris = excluded.redirect_uris, scopes = excluded.scopes, disabled = false",
         tenant,
         identifier,
         client.name,
         list(client.redirect_uris),
         list(client.scopes),
     )
+
+
+async def _disable_other_clients(connection: Connection, tenant: UUID, declared: list[str]) -> None:
+    await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
+    await connection.execute("update troth.client set disabled = true where id <> all($1)", declared)
 
 
 def signin_key(user: UserSettings) -> str:
@@ -161,12 +170,18 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 async def declare_users(settings: Settings, state: State, tenants: dict[str, UUID], tools: Declared) -> None:
-    """Add the declared users who are missing, with the password made for them, and give all their roles."""
+    """Add the declared users who are missing, with the password made for them, and give all their roles. Who
+    was declared at an earlier start and is not any more is disabled."""
     fresh = make_signins(settings, state)
     known = read_signins(state)
+    domains = {one.tenant: one.name for one in settings.domains}
+    for key in known.keys() - {signin_key(user) for user in settings.users}:
+        slug, _, email = key.partition("/")
+        if slug in domains:
+            await _disable(tools, domains[slug], tenants[slug], email)
     for user in settings.users:
         key, tenant = signin_key(user), tenants[user.tenant]
-        domain = next((one.name for one in settings.domains if one.tenant == user.tenant), None)
+        domain = domains.get(user.tenant)
         if domain is None:
             continue  # nowhere to sign in
         person = await tools.accounts.find(domain, tenant, user.email)
@@ -176,7 +191,20 @@ async def declare_users(settings: Settings, state: State, tenants: dict[str, UUI
             continue
         if key in fresh:
             await tools.accounts.set_password(tenant, person.id, known[key], tools.passwords)
+        if person.disabled:
+            await _set_disabled(tools.owner, tenant, person.id, False)
         await _give_roles(tools.owner, tenant, person.id, user.roles)
+
+
+async def _disable(tools: Declared, domain: str, tenant: UUID, email: str) -> None:
+    person = await tools.accounts.find(domain, tenant, email)
+    if person is not None and not person.disabled:
+        await _set_disabled(tools.owner, tenant, person.id, True)
+
+
+async def _set_disabled(owner: Database, tenant: UUID, person: UUID, disabled: bool) -> None:
+    """Every session of the person is over with it."""
+    await owner.execute("select troth.set_disabled($1, $2, $3)", tenant, person, disabled)
 
 
 async def _give_roles(owner: Database, tenant: UUID, person: UUID, roles: tuple[str, ...]) -> None:
