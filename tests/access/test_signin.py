@@ -45,7 +45,7 @@ async def test_an_old_hash_is_brought_up_to_date_at_sign_in(house: House) -> Non
         await connection.execute("update troth.person set password_hash = $1", old)
     await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
     stored = await house.access.auditor.fetchval(
-        "select password_hash from troth.person where id = $1", house.person
+        "select password_shape from troth.person where id = $1", house.person
     )
     assert stored.startswith("pbkdf2-sha256$600000$")
     await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)

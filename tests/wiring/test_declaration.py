@@ -72,9 +72,9 @@ def tools(database: Database, owner: Database) -> Declared:
 
 async def people(auditor: Database, tenants: dict[str, UUID]) -> dict[UUID, tuple[str, list[str]]]:
     rows = await auditor.fetch(
-        "select id, password_hash, roles from person where tenant_id = any($1)", list(tenants.values())
+        "select id, password_shape, roles from person where tenant_id = any($1)", list(tenants.values())
     )
-    return {row["id"]: (row["password_hash"], row["roles"]) for row in rows}
+    return {row["id"]: (row["password_shape"], row["roles"]) for row in rows}
 
 
 def test_the_probes_have_a_tenant_a_domain_and_a_collection_of_their_own() -> None:

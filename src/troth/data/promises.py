@@ -35,8 +35,8 @@ class DataView(msgspec.Struct, frozen=True):
     """What the probes need to see of a running platform.
 
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
-    named in its stored header; `uproot` deletes it again. `password_hashes` reads every stored hash;
-    `members` asks the replica set; `ports` lists the private ports.
+    named in its stored header; `uproot` deletes it again. `password_hashes` reads scheme, rounds and salt of
+    every stored one; `members` asks the replica set; `ports` lists the private ports.
     """
 
     state_root: Path
@@ -92,7 +92,7 @@ async def probe_passwords(view: DataView) -> Finding:
 
 
 def judge_passwords(hashes: Sequence[str]) -> Finding:
-    """The verdict on stored hashes of the form `pbkdf2-sha256$rounds$salt$hash`."""
+    """The verdict on stored hashes `pbkdf2-sha256$rounds$salt$…`; what follows is not looked at."""
     if not hashes:
         return Finding("unknown", "No password is stored yet.")
     faults = [fault for fault in map(_password_fault, hashes) if fault]

@@ -114,8 +114,8 @@ class Probing:
         stranger = self._certificates.issue(_STRANGER)
 
         async def password_hashes() -> Sequence[str]:
-            rows = await auditor.fetch("select password_hash from person where password_hash is not null")
-            return [row["password_hash"] for row in rows]
+            rows = await auditor.fetch("select password_shape from person where password_shape is not null")
+            return [row["password_shape"] for row in rows]
 
         async def members() -> tuple[data.Seen, ...]:
             reported, streaming = await asyncio.gather(self._database.report(), self._database.streaming())

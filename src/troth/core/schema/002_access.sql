@@ -24,12 +24,14 @@ create table troth.person (
     email_index bytea not null,
     profile bytea not null,
     password_hash text,
+    password_shape text generated always as (regexp_replace(password_hash, '[^$]*$', '')) stored,
     roles text[] not null default '{}',
     disabled boolean not null default false,
     sessions_from timestamptz not null default '-infinity',
     created_at timestamptz not null default now(),
     unique (tenant_id, email_index)
 );
+comment on column troth.person.password_shape is 'scheme, rounds and salt: what proves how well it is hashed';
 comment on column troth.person.profile is 'sealed: e-mail address and name';
 comment on column troth.person.sessions_from is 'sessions begun before this instant are over';
 
@@ -150,9 +152,10 @@ grant select, insert, update (scopes), delete on troth.consent to troth_app;
 grant select, insert, update (redeemed_at, grant_id), delete on troth.authorization_code to troth_app;
 grant select, insert, update (retired_at) on troth.signing_key to troth_app;
 
--- The probes see the shape of what is stored, never what is sealed and never a hash that opens a session.
+-- The probes see the shape of what is stored, never what is sealed, never a hash that opens a session or that
+-- a password can be guessed against.
 grant select on troth.role, troth.client to troth_auditor;
-grant select (id, tenant_id, password_hash, roles, disabled, sessions_from, created_at)
+grant select (id, tenant_id, password_shape, roles, disabled, sessions_from, created_at)
     on troth.person to troth_auditor;
 grant select (id, tenant_id, domain, person_id, parent_id, client_id, scopes, created_at, authenticated_at,
               seen_at, idle, expires_at, ended_at, end_reason)
