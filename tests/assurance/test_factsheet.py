@@ -68,7 +68,7 @@ async def test_the_graver_of_two_findings_stands() -> None:
     good, bad = await evidence_of(seeing("proved")), await evidence_of(seeing("broken", "plain text"))
     for order in ([good, bad], [bad, good]):
         sheet = draw_up("Demo", order, NOON)
-        assert [line.evidence for line in sheet.broken] == ["plain text"]
+        assert [line.evidence for line in sheet.promises if line.verdict == "broken"] == ["plain text"]
 
 
 async def test_the_raw_observation_is_bound_by_its_hash() -> None:

@@ -192,7 +192,6 @@ def test_where_namespaces_are_forbidden_root_is_told_to_become_a_user() -> None:
 def test_a_user_needs_no_other_user() -> None:
     machine = isolation.Machine(root=False, pid_namespace=True, user_namespace=False)
     assert isolation.as_other_user(machine, ("postgres",)) == ("postgres",)
-    assert isolation.containment(machine) == "namespace"
     assert "--map-current-user" in isolation.contain(machine, ("init",))
 
 

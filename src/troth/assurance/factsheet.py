@@ -30,15 +30,6 @@ class Factsheet(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     promises: tuple[Line, ...]
 
-    @property
-    def broken(self) -> tuple[Line, ...]:
-        """The promises that a probe saw broken."""
-        return tuple(line for line in self.promises if line.verdict == "broken")
-
-    def count(self, verdict: Verdict) -> int:
-        """How many promises stand at this verdict."""
-        return sum(line.verdict == verdict for line in self.promises)
-
 
 _GRAVITY: dict[Verdict, int] = {"broken": 0, "unknown": 1, "attested": 2, "inherited": 3, "proved": 4}
 

@@ -9,7 +9,6 @@ TrothError
     ├── Unauthenticated     401
     ├── Denied              403, names the scope that was lacking
     ├── NotFound            404
-    ├── Conflict            409
     ├── PreconditionFailed  412
     ├── TooLarge            413
     ├── UnsupportedMedia    415
@@ -120,12 +119,6 @@ class NotFound(RequestError):
     status = 404
     code = "not_found"
     title = "There is nothing here"
-
-
-class Conflict(RequestError):
-    status = 409
-    code = "conflict"
-    title = "The request collides with what is stored"
 
 
 class PreconditionFailed(RequestError):

@@ -6,15 +6,12 @@ forbids such namespaces, the first process becomes the reaper of its descendants
 """
 
 import os
-import shutil
 import subprocess
 from typing import Literal
 
 import msgspec
 
 from troth.core.errors import ConfigError
-
-Containment = Literal["namespace", "descendants"]
 
 OTHER_USER = 65534
 """`nobody`: the number that PostgreSQL sees as its own when the platform runs as root."""
@@ -43,11 +40,6 @@ def inside(contained: bool) -> Machine:
     return Machine(root=root, pid_namespace=contained, user_namespace=root and _works((*_OTHER_USER, "true")))
 
 
-def containment(machine: Machine) -> Containment:
-    """The strongest kind that this machine allows."""
-    return "namespace" if machine.pid_namespace else "descendants"
-
-
 def contain(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
     """The command that runs `argv` as the first process of the platform."""
     if not machine.pid_namespace:
@@ -70,11 +62,6 @@ def as_other_user(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
             hint="Run troth as a normal user, or allow them: sysctl user.max_user_namespaces=10000",
         )
     return (*_OTHER_USER, *argv)
-
-
-def missing_programs() -> tuple[str, ...]:
-    """Which of the system's programs that containment needs are not installed (package util-linux)."""
-    return tuple(name for name in ("unshare", "setpriv") if shutil.which(name) is None)
 
 
 def _namespace(root: bool) -> tuple[str, ...]:

@@ -81,8 +81,9 @@ class Keeper:
             await self._until_stopped(self._start(build))
         except TrothError as error:
             _log.error("the start failed: %s %s", error.public, error.detail)
-            self._tell(failed(error))
-            return 2 if failed(error).usage else 1
+            told = failed(error)
+            self._tell(told)
+            return 2 if told.usage else 1
         except Exception as error:  # noqa: BLE001 - a defect, of which the person has to learn
             _log.exception("the start failed")
             self._tell(
@@ -155,8 +156,6 @@ class Keeper:
             case "stop":
                 self._ask_to_stop()
                 return {"stopping": True}
-            case "reload" if self._plan is not None and self._plan.reload is not None:
-                return {"reloaded": await self._plan.reload()}
             case str(name) if self._plan is not None and name in self._plan.actions:
                 return await self._act(self._plan.actions[name])
             case other:

@@ -106,7 +106,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     status: dict[str, Report] = {}
     actions: dict[str, Callable[[], Awaitable[dict[str, object]]]] = {}
     troubles: Callable[[], Awaitable[tuple[str, ...]]] = no_troubles
-    reload: Callable[[], Awaitable[str]] | None = None
 
 
 Build = Callable[..., Awaitable[Plan]]

@@ -1,7 +1,7 @@
 """Every certificate of the platform: who holds one, from which trust domain, and when it is due."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -96,10 +96,6 @@ class Certificates:
         """Every certificate with the end of its life, the next to end first."""
         by_end = sorted(self._held.items(), key=lambda item: item[1][0].not_after)
         return tuple(Held(holder.trust, holder.name, to_wire(leaf.not_after)) for holder, (leaf, _) in by_end)
-
-    def soonest_end(self) -> datetime:
-        """When the first certificate ends. Raises ValueError when none was issued."""
-        return min(leaf.not_after for leaf, _ in self._held.values())
 
     def _authority(self, trust: TrustDomain) -> Authority:
         if trust not in self._authorities:
