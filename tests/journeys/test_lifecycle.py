@@ -24,6 +24,7 @@ from support.platform import (
     ended,
     state_folder,
     troth,
+    until,
 )
 from troth.hosting import processes
 
@@ -114,6 +115,36 @@ async def test_a_second_up_says_that_it_runs_and_down_ends_every_process(alone: 
     assert alone.down().status == 0  # nothing to do is no fault
 
 
+async def cut_short(running: Troth) -> None:
+    """Begin a first start and kill it when PostgreSQL has just been made on the first member."""
+    process = _begin(running)
+    try:
+
+        async def servers() -> int:
+            return len(list(running.state.members.glob("*/data/postmaster.pid")))
+
+        await until(servers, lambda count: count > 0, seconds=60, what="PostgreSQL begins")
+    finally:
+        process.kill()
+        process.wait()
+    assert processes.wait_until_gone(running.living(), 10.0) == ()
+
+
+@pytest.mark.parametrize(
+    "members", [1, pytest.param(3, marks=[pytest.mark.chaos, pytest.mark.timeout(400)])], ids=["1", "3"]
+)
+async def test_a_first_start_that_was_cut_short_begins_again(members: int) -> None:
+    with state_folder() as root:
+        running = Troth(root, members=members)
+        with ended(running):
+            await cut_short(running)
+            done = running.up("--detach")
+            assert done.status == 0, done.output + done.errors
+            await running.whole()
+            async with signed_in(running, ANNA) as anna:
+                assert (await anna.call("POST", "tickets", json=ticket("The first"))).status_code == 201
+
+
 CONFIGURATION_FAULTS = {
     "a typo": ('region = "IE"', 'regoin = "IE"', "regoin"),
     "a region outside the EU": ('region = "IE"', 'region = "us-east-1"', "data.residency"),
@@ -167,6 +198,10 @@ def test_a_state_folder_of_a_newer_version_is_left_alone() -> None:
             assert done.status == 2, done.output + done.errors
             assert "newer" in done.errors
             assert [path.name for path in root.iterdir()] == ["version"]
+
+
+def _begin(running: Troth) -> subprocess.Popen[bytes]:
+    return subprocess.Popen((TROTH, "up", *running.arguments()), stdout=subprocess.DEVNULL)
 
 
 def _assert_nothing_was_started(running: Troth) -> None:

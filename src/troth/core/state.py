@@ -70,6 +70,11 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "consensus"
 
     @property
+    def unfinished(self) -> Path:
+        """There from the first start of the database until it has come to its end."""
+        return self.root / "unfinished"
+
+    @property
     def run(self) -> Path:
         """Certificates, rendered configuration and sockets of running processes; made anew at each start."""
         return self.root / "run"

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from troth.core.errors import ConfigError, TrothError
 from troth.core.leader import DatabaseTarget
 from troth.core.migrations import migrate
 from troth.core.process import Endpoint
+from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.consensus import (
     Consensus,
@@ -62,6 +65,29 @@ def check_size(state: State, wanted: int) -> None:
             key="database.members",
             hint=f"Start it with {len(present)} members, or name another folder with --state FOLDER.",
         )
+
+
+def begin_again(state: State) -> None:
+    """Remove what a first start that was cut short has left. It is no database yet, though Patroni would take
+    it for one, and its standbys would wait for ever for roles that were still to be made. Nobody can have
+    written to it, for services start later.
+    """
+    if state.unfinished.exists():
+        _log.warning("the first start of the database was cut short; it begins again")
+        for entry in (*state.members.iterdir(), *state.consensus.iterdir()):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    if not any(state.members.iterdir()):
+        write_public(state.unfinished, b"")
+
+
+def finish_first_start(state: State) -> None:
+    """From now on there may be data: that must be on disk before the first of it is."""
+    state.unfinished.unlink(missing_ok=True)
+    folder = os.open(state.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class DatabasePart:
@@ -210,6 +236,7 @@ class DatabasePart:
         )
 
     async def _start_consensus(self, tell: Tell) -> str:
+        begin_again(self._state)
         clear_stale_pid(self._state.members)
         self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
         client = self.replicas.consensus_client
@@ -229,6 +256,7 @@ class DatabasePart:
         tell("waiting for a leader")
         await self.command.wait_until_ready(seconds=START_SECONDS)
         await self.command.apply_settings()
+        finish_first_start(self._state)
         return describe(await self.command.status())
 
     async def _prepare_schema(self, tell: Tell) -> str:
