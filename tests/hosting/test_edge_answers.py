@@ -25,6 +25,7 @@ async def test_every_answer_carries_the_security_headers(world: World, path: str
     assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
     assert answer.headers["referrer-policy"] == "strict-origin-when-cross-origin"
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cache-control"] in ("private", "no-store")
     assert answer.headers["x-frame-options"] == "SAMEORIGIN"
     assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
     assert "camera=()" in answer.headers["permissions-policy"]
@@ -39,6 +40,7 @@ async def test_what_an_application_says_of_its_own_safety_stands(world: World) -
         "Referrer-Policy": "no-referrer",
         "Permissions-Policy": "camera=(self)",
         "Cross-Origin-Opener-Policy": "unsafe-none",
+        "Cache-Control": "public, max-age=60",
     }
     params = [("h", f"{name}:{value}") for name, value in said.items()]
     params += [("h", "Server:secret/1.0"), ("h", "X-Powered-By:php"), ("h", "X-Troth-Person:Ada")]

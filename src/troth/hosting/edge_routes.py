@@ -67,6 +67,7 @@ _UNTRUSTED = [
 """Request headers that only the edge or an instance may set; dropped wherever they come from a client."""
 
 _DEFAULTS = {
+    "Cache-Control": "private",  # a page made for one person is no shared cache's to keep
     "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "strict-origin-when-cross-origin",
