@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from support.access import Access, House
 from support.postgres import new_tenant
-from troth.access.tenants import DomainDirectory, issuer_of, read_host
+from troth.access.tenants import DomainDirectory, read_host
 from troth.core.errors import NotFound
+from troth.core.names import origin_of
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_whatever_comes_as_host_is_a_name_or_not_found(header: str) -> None:
 
 
 def test_the_issuer_names_the_port_unless_it_is_the_usual_one() -> None:
-    assert issuer_of("app.example", 443) == "https://app.example"
-    assert issuer_of("app.example", 8443) == "https://app.example:8443"
+    assert origin_of("app.example", 443) == "https://app.example"
+    assert origin_of("app.example", 8443) == "https://app.example:8443"
 
 
 async def test_a_domain_knows_its_tenant_and_issuer(house: House) -> None:

@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute
 
 from support.access import PORT, Access, House
 from troth.core.db import Database
+from troth.core.names import SESSION_COOKIE
 from troth.web import forward, login, oauth, pages, session
-from troth.web.cookies import COOKIE
 from troth.web.pages import Pages
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
@@ -68,7 +68,7 @@ class Browser:
 
     async def send(self, method: str, path: str, *, headers: dict[str, str], **rest: Any) -> httpx.Response:
         """Send exactly these headers and the cookie."""
-        cookie = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
+        cookie = {"Cookie": f"{SESSION_COOKIE}={self.cookie}"} if self.cookie else {}
         response = await self._client.request(method, path, headers={**cookie, **headers}, **rest)
         for line in response.headers.get_list("set-cookie"):
             self._keep(line)
@@ -82,7 +82,7 @@ class Browser:
         name, _, value = pair.partition("=")
         lower = {attribute.lower() for attribute in attributes}
         # RFC 6265bis section 4.1.3.2: else the browser ignores the whole line.
-        assert name == COOKIE
+        assert name == SESSION_COOKIE
         assert {"secure", "path=/"} <= lower
         assert not any(attribute.startswith("domain") for attribute in lower)
         self.set_cookie = line

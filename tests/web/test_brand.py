@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from troth.access.tenants import Branding
-from troth.web.brand import contrast, ink_on, readable_on, stylesheet
+from troth.core.branding import contrast
+from troth.web.brand import ink_on, readable_on, stylesheet
 
 COLOURS = st.integers(0, 0xFFFFFF).map(lambda value: f"#{value:06x}")
 

@@ -3,7 +3,8 @@
 import pytest
 from starlette.requests import Request
 
-from troth.web.cookies import COOKIE, read_cookie
+from troth.core.names import SESSION_COOKIE
+from troth.web.cookies import read_cookie
 
 
 def sent(*lines: bytes) -> str:
@@ -38,5 +39,5 @@ def test_a_sibling_domain_cannot_plant_a_session_under_a_name_that_browsers_do_n
 
 
 def test_two_different_tokens_are_none() -> None:
-    assert sent(f"{COOKIE}=one; {COOKIE}=other".encode()) == ""
-    assert sent(f"{COOKIE}=one; {COOKIE}=one".encode()) == "one"
+    assert sent(f"{SESSION_COOKIE}=one; {SESSION_COOKIE}=other".encode()) == ""
+    assert sent(f"{SESSION_COOKIE}=one; {SESSION_COOKIE}=one".encode()) == "one"

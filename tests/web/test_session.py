@@ -4,7 +4,7 @@ import pytest
 
 from support.access import EMAIL, NAME, House, furnish
 from support.browser import Browser, WebAccess
-from troth.access.tokens import FIRST_PARTY
+from troth.core.names import SESSION_CLIENT
 
 
 async def enter(browser: Browser, house: House) -> None:
@@ -42,7 +42,7 @@ async def test_a_token_of_the_session_opens_the_api_for_five_minutes(
     assert (principal.person, principal.tenant, principal.client) == (
         house.person,
         house.tenant.id,
-        FIRST_PARTY,
+        SESSION_CLIENT,
     )
     assert " ".join(principal.scopes) == answer["scope"]
 

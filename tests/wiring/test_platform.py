@@ -8,7 +8,7 @@ import pytest
 
 from troth.core.config import load_settings
 from troth.core.errors import ConfigError
-from troth.wiring.platform import check
+from troth.wiring.platform import check, connections_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "residents" / "troth.toml"
 
@@ -30,3 +30,11 @@ def test_a_schema_that_an_instance_would_refuse_is_refused_beforehand(
     with pytest.raises(ConfigError, match=words) as refused:
         check(msgspec.structs.replace(settings, collections={"odd": odd}))
     assert refused.value.file == schema
+
+
+@pytest.mark.parametrize("instances", range(1, 17))
+def test_web_instances_never_want_more_connections_than_a_member_takes(instances: int) -> None:
+    watching = 1
+    assert connections_for(instances) >= 1
+    assert (instances + 1) * (connections_for(instances) + watching) <= 48
+    assert connections_for(2) == 8

@@ -7,15 +7,13 @@ from uuid import UUID
 import msgspec
 
 from troth.access.cache import BoundedCache
+from troth.core.branding import DEFAULT_COLOUR, is_colour
 from troth.core.clock import Clock
 from troth.core.db import Database
 from troth.core.errors import NotFound
-
-HTTPS_PORT = 443
+from troth.core.names import HTTPS_PORT, origin_of
 
 _HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
-
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 _KEEP = timedelta(seconds=10)
 _KEEP_UNKNOWN = timedelta(seconds=1)
@@ -33,7 +31,7 @@ class Branding(msgspec.Struct, frozen=True):
     """How a domain looks. `colour` is `#rrggbb`."""
 
     name: str = ""
-    colour: str = "#1f4e79"
+    colour: str = DEFAULT_COLOUR
     logo: Logo | None = None
 
 
@@ -52,11 +50,6 @@ class Domain(msgspec.Struct, frozen=True):
     def audience(self) -> str:
         """Whom an access token is for: this domain's API, and no other's."""
         return f"{self.issuer}/api/v1"
-
-
-def issuer_of(name: str, port: int) -> str:
-    """The origin of a domain, with the port unless it is HTTPS's own."""
-    return f"https://{name}" if port == HTTPS_PORT else f"https://{name}:{port}"
 
 
 def read_host(header: str) -> str:
@@ -113,7 +106,7 @@ class DomainDirectory:
             tenant_name=row["tenant_name"],
             app=row["app"],
             branding=branding,
-            issuer=issuer_of(row["name"], self._port),
+            issuer=origin_of(row["name"], self._port),
         )
         self._known.put(name, domain, now + _KEEP)
         return domain
@@ -122,5 +115,5 @@ class DomainDirectory:
 def _branding(text: str, tenant_name: str) -> Branding:
     """What the domain's row says; what it leaves out, or says unreadably, is replaced."""
     found = msgspec.json.decode(text, type=Branding)
-    colour = found.colour if _COLOUR.fullmatch(found.colour) else Branding().colour
+    colour = found.colour if is_colour(found.colour) else DEFAULT_COLOUR
     return msgspec.structs.replace(found, name=found.name or tenant_name, colour=colour)

@@ -19,14 +19,12 @@ from troth.access.tenants import Domain, DomainDirectory
 from troth.core.clock import Clock
 from troth.core.errors import NotFound, Unauthenticated
 from troth.core.jose import Claims, TokenError
+from troth.core.names import SESSION_CLIENT
 
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 - the media type of RFC 9068
 LIFETIME = timedelta(minutes=5)
 LEEWAY = timedelta(seconds=2)
 """Instances share a machine's clock, or one kept by NTP."""
-
-FIRST_PARTY = "session"
-"""`client_id` of tokens for the domain's own application."""
 
 RENEW_BEFORE = timedelta(minutes=1)
 """A token handed to an application is good for at least this long."""
@@ -108,7 +106,7 @@ class AccessTokens:
             return known
         granted = grant_for_session(scope_set(asked), scope_set(session.person_scopes))
         scopes = tuple(map(str, granted))
-        minted = await self.mint(domain, Bearer(session.id, session.person, FIRST_PARTY, scopes))
+        minted = await self.mint(domain, Bearer(session.id, session.person, SESSION_CLIENT, scopes))
         self._by_session.put(wish, minted, minted.expires_at - RENEW_BEFORE)
         return minted
 

@@ -6,10 +6,9 @@ import httpx
 import msgspec
 
 from troth.core.errors import PlatformError
+from troth.core.names import SESSION_COOKIE
 from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import Secret
-
-SESSION_COOKIE = "__Host-troth"
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -6,6 +6,9 @@ from xml.etree import ElementTree
 
 MAX_LOGO_BYTES = 256 * 1024
 
+DEFAULT_COLOUR = "#1f4e79"
+"""Of a domain that names none."""
+
 READABLE = 4.5
 """WCAG 2.2, success criterion 1.4.3: the least contrast between text and what lies behind it."""
 
@@ -42,17 +45,22 @@ def is_colour(text: str) -> bool:
     return _COLOUR.fullmatch(text) is not None
 
 
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, from 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def contrast_with_white(colour: str) -> float:
-    """The contrast ratio of white text on `#rrggbb`, from 1 to 21 (WCAG 2.2, "contrast ratio")."""
-    red, green, blue = (_linear(part / 255) for part in _channels(colour))
-    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+    """The contrast ratio of white text on `#rrggbb`."""
+    return contrast(colour, "#ffffff")
 
 
 def darken_until_readable(colour: str) -> str:
     """The nearest darker shade of the same hue on which white text can be read."""
-    channels = _channels(colour)
+    parts = channels(colour)
     for step in range(256):
-        shade = "#" + "".join(f"{round(part * (255 - step) / 255):02x}" for part in channels)
+        shade = "#" + "".join(f"{round(part * (255 - step) / 255):02x}" for part in parts)
         if contrast_with_white(shade) >= READABLE:
             return shade
     return "#000000"
@@ -111,7 +119,14 @@ def _check_attribute(name: str, value: str) -> None:
         raise ValueError(f"The attribute “{name}” of the SVG logo reaches outside the file.")
 
 
-def _channels(colour: str) -> tuple[int, int, int]:
+def luminance(colour: str) -> float:
+    """How bright a colour is, from 0 to 1 (WCAG 2.2, "relative luminance")."""
+    red, green, blue = (_linear(part / 255) for part in channels(colour))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def channels(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of `#rrggbb`, each from 0 to 255."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from troth.core.config_checks import SESSION_CLIENT, check_document
+from troth.core.config_checks import check_document
 from troth.core.errors import ConfigError
 from troth.core.faults import Faults
 from troth.core.hostname import normalise_host
@@ -35,7 +35,6 @@ from troth.core.toml_shape import read_table
 __all__ = [
     "FORMAT_VERSION",
     "MAX_FILE_BYTES",
-    "SESSION_CLIENT",
     "AppSettings",
     "BrandingSettings",
     "CertificateSettings",

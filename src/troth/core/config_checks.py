@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from troth.core import branding
 from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
+from troth.core.names import SESSION_CLIENT
 from troth.core.redirects import check_redirect
 from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
 from troth.core.settings import Document, DomainSettings
@@ -20,9 +21,6 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _EMAIL = re.compile(r"[^\s@,;<>\"()]{1,64}@[^\s@,;<>\"()]{1,189}")
 _PREFIX = re.compile(r"/(?:[\w.~!$&'()*+,;=:@-]+/)*(?:[\w.~!$&'()*+,;=:@-]+)?", re.ASCII)
 _TEXT_LIMIT = 120
-
-SESSION_CLIENT = "session"
-"""The client_id of the tokens that a browser's own session is given; no other client may bear it."""
 
 
 def check_document(document: Document, faults: Faults) -> None:

@@ -8,6 +8,8 @@ from types import TracebackType
 import httpx
 import msgspec
 
+from troth.core.names import origin_of
+
 
 class PublicFace(msgspec.Struct, frozen=True, kw_only=True):
     """Where the edge meets the public: its address, its two ports, its client domains and their CA."""
@@ -19,8 +21,8 @@ class PublicFace(msgspec.Struct, frozen=True, kw_only=True):
     ca: Path
 
     def origin(self, domain: str) -> str:
-        """The origin of a client domain (RFC 6454): the port is left out when it is 443."""
-        return f"https://{domain}" + ("" if self.https_port == 443 else f":{self.https_port}")
+        """The origin of a client domain."""
+        return origin_of(domain, self.https_port)
 
 
 class Visitor:

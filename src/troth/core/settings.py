@@ -8,6 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from troth.core.branding import DEFAULT_COLOUR
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Instances = Annotated[int, msgspec.Meta(ge=1, le=16)]
 
@@ -82,7 +84,7 @@ class BrandingSettings(_Table, frozen=True, kw_only=True):
     """`colour` is `#rrggbb`; `logo` an SVG or PNG file."""
 
     name: str
-    colour: str = "#1f4e79"
+    colour: str = DEFAULT_COLOUR
     logo: Path | None = None
 
 

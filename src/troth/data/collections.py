@@ -15,6 +15,7 @@ import msgspec
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError, ValidationErrorKind
 
 from troth.core.config import CollectionSettings
+from troth.core.document_schema import DIALECT
 from troth.core.errors import ConfigError, Malformed, TooLarge, Unprocessable
 from troth.core.scope import COLLECTION_NAME
 
@@ -29,7 +30,6 @@ META: Final = "_meta"
 
 _ERRORS = 50
 _SENTENCE = 300
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Content = dict[str, Any]
 
@@ -136,8 +136,8 @@ def _check_shape(name: str, schema: object, file: Path | None, key: str) -> None
     problem, hint = "", ""
     if not isinstance(schema, dict) or cast("Content", schema).get("type") != "object":
         problem, hint = "does not describe an object", 'A document is a JSON object: say "type": "object".'
-    elif cast("Content", schema).get("$schema", _DIALECT) != _DIALECT:
-        problem, hint = "is of another dialect", f'Say "$schema": "{_DIALECT}".'
+    elif cast("Content", schema).get("$schema", DIALECT) != DIALECT:
+        problem, hint = "is of another dialect", f'Say "$schema": "{DIALECT}".'
     elif META in cast("Content", schema).get("properties", {}):
         problem, hint = f"declares {META}", "The server sets that member; give yours another name."
     if problem:

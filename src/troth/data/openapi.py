@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from troth.core.document_schema import DIALECT
 from troth.core.scope import ACTIONS
 from troth.data.collections import META, Collection, Collections
 from troth.data.openapi_parts import (
@@ -27,7 +28,7 @@ def describe_api(collections: Collections, *, title: str, version: str) -> Node:
         paths[f"/api/v1/{collection.name}/{{id}}"] = _item_path(collection)
     return {
         "openapi": "3.1.1",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "jsonSchemaDialect": DIALECT,
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "servers": [{"url": "/", "description": "This client domain"}],
         "security": [{"oauth2": []}],

@@ -4,10 +4,9 @@ from typing import Any
 
 from troth.core.process import Endpoint
 from troth.hosting.edge_state import WEB, EdgeApp, EdgeState, service_name
+from troth.hosting.health import READY_PATH
 
 Json = dict[str, Any]
-
-READY_PATH = "/.troth/ready"
 
 NOTICED_SECONDS = 1.0
 """After so long the edge has noticed that an instance came, or that it no longer wants requests: it asks

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-COOKIE = "__Host-troth"
+from troth.core.names import SESSION_COOKIE
 
 
 def read_cookie(request: Request) -> str:
@@ -17,16 +17,16 @@ def read_cookie(request: Request) -> str:
         value
         for line in request.headers.getlist("cookie")
         for name, _, value in (pair.strip(" \t").partition("=") for pair in line.split(";"))
-        if name == COOKIE
+        if name == SESSION_COOKIE
     }
     return tokens.pop() if len(tokens) == 1 else ""
 
 
 def set_cookie(response: Response, token: str) -> None:
     """Hand the token to the browser, until it is closed; the server's own limits hold besides."""
-    response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
+    response.set_cookie(SESSION_COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def clear_cookie(response: Response) -> None:
     """Take the cookie away, with the attributes without which a browser ignores a `__Host-` name."""
-    response.set_cookie(COOKIE, "", max_age=0, path="/", secure=True, httponly=True, samesite="lax")
+    response.set_cookie(SESSION_COOKIE, "", max_age=0, path="/", secure=True, httponly=True, samesite="lax")

@@ -19,6 +19,7 @@ from troth.access.tenants import Domain, DomainDirectory
 from troth.access.tokens import AccessTokens
 from troth.web.answers import NO_STORE, problem_response, problems, request_id
 from troth.web.cookies import clear_cookie, read_cookie
+from troth.web.login import login_location
 from troth.web.origin import SAFE_METHODS, is_public, require_same_origin, safe_return_to
 
 
@@ -82,7 +83,7 @@ def _anonymous(
         return problem_response(error, request)
     # What was typed into a form is lost with its session; coming back to a form's target is of no use.
     back = safe_return_to(uri) if method in SAFE_METHODS else "/"
-    response = RedirectResponse(f"/login?return_to={quote(back, safe='/')}", 302, NO_STORE)
+    response = RedirectResponse(login_location(back), 302, NO_STORE)
     if error.clear:
         clear_cookie(response)
     return response

@@ -26,13 +26,15 @@ PRIVATE = Holder(trust="instances", name="edge", usage="server")
 class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance of the web service is told, in a file named by the variable TROTH_WEB.
 
-    It names the file of the root key and holds no secret itself.
+    It names the file of the root key and holds no secret itself. `connections` to the database are the most
+    that it may have at once.
     """
 
     platform: str
     database: DatabaseTarget
     root_key: Path
     https_port: int
+    connections: int
     collections: dict[str, CollectionSettings]
     public: dict[str, tuple[str, ...]]
 

@@ -70,6 +70,12 @@ def check(settings: Settings, state: State | None = None) -> None:
         check_size(state, settings.database.members)
 
 
+def connections_for(instances: int) -> int:
+    """The database connections of each web instance, besides the one that watches the leader: a member takes
+    60 (`data.replicas`), of which all instances, and one that is about to replace another, share 48."""
+    return max(1, min(8, 48 // (instances + 1) - 1))
+
+
 class Platform:
     """The parts, and how they depend on one another."""
 
@@ -135,6 +141,7 @@ class Platform:
             database=self._database.target(APP),
             root_key=self._state.root_key,
             https_port=self._services.face.https_port,
+            connections=connections_for(self._settings.web.instances),
             collections=dict(self._settings.collections),
             public={name: app.public for name, app in self._settings.apps.items()},
         )

@@ -31,9 +31,6 @@ from troth.hosting.wire import decode
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.declaration import CANARIES
 
-POOL = 8
-"""Connections of one instance. PostgreSQL takes 60 on each member."""
-
 _CANARY_SCHEMA = {
     "type": "object",
     "properties": {"text": {"type": "string", "maxLength": 200}},
@@ -74,7 +71,7 @@ def read_web_configuration() -> WebConfiguration:
 @asynccontextmanager
 async def open_services(configuration: WebConfiguration) -> AsyncGenerator[WebServices]:
     """The services of one instance, closed at the end of the block."""
-    database = await Database.open(configuration.database, max_size=POOL)
+    database = await Database.open(configuration.database, max_size=configuration.connections)
     passwords = Passwords()
     try:
         yield compose(configuration, database, passwords, SystemClock())

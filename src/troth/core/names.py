@@ -1,0 +1,15 @@
+"""Names that several rooms have to agree on."""
+
+SESSION_COOKIE = "__Host-troth"
+"""The session's cookie. Browsers bind the prefix to one host over HTTPS (RFC 6265bis section 4.1.3.2)."""
+
+SESSION_CLIENT = "session"
+"""The client_id of the tokens that a browser's own session is given; no other client may bear it."""
+
+HTTPS_PORT = 443
+
+
+def origin_of(domain: str, port: int) -> str:
+    """The origin of a client domain (RFC 6454), which is also its issuer of tokens: the port is left out when
+    it is HTTPS's own."""
+    return f"https://{domain}" if port == HTTPS_PORT else f"https://{domain}:{port}"
