@@ -21,7 +21,7 @@ title = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 .PHONY: help up down venv etcd openssl certutil chromium npm test lint types unit format chaos chaos-short bench lock clean
 
 help: ## This list
-	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 33
 
 up: venv etcd ## Start the platform with the example; ARGS="--members 1" for a small machine
 	@exec .venv/bin/troth up --config $(CONFIG) $(ARGS)

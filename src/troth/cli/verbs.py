@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from troth.core.errors import ConfigError
+
 app = typer.Typer(
     name="troth",
     help="Runs web services under the security standards a company promises, and proves every promise.",
@@ -18,16 +20,31 @@ app = typer.Typer(
 EXAMPLE = Path("examples/residents/troth.toml")
 
 Config = Annotated[
-    Path | None, typer.Option("--config", help="troth.toml; without it ./troth.toml, else the example.")
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration file. Left out: troth.toml in this folder, else the example of a checkout.",
+    ),
 ]
 StateFolder = Annotated[
     Path,
     typer.Option(
-        "--state", envvar="TROTH_STATE", help="The folder that holds everything the platform writes."
+        "--state",
+        envvar="TROTH_STATE",
+        help="The folder for everything the platform writes: keys, data, logs.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Port = Annotated[int | None, typer.Option(min=1, max=65_535)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+HttpsPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, help="The public HTTPS port. Left out: as configured, else 443 or 8443."),
+]
+HttpPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65_535, help="The public port that redirects. Left out: as configured, else 80 or 8080."
+    ),
+]
 
 _STATE = Path(".state")
 
@@ -37,11 +54,14 @@ def up(
     config: Config = None,
     state: StateFolder = _STATE,
     members: Annotated[
-        int | None, typer.Option(min=1, max=5, help="Database members; 1 for a small machine.")
+        int | None,
+        typer.Option(min=1, max=5, help="Database members: 1 for a small machine, 3 or 5 for a replica set."),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
-    https_port: Port = None,
-    http_port: Port = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once everything is up, and leave it running.")
+    ] = False,
+    https_port: HttpsPort = None,
+    http_port: HttpPort = None,
 ) -> None:
     """Start the platform and stay with it until Ctrl-C."""
     from troth.cli.up import bring_up
@@ -67,7 +87,7 @@ def down(state: StateFolder = _STATE) -> None:
 
 @app.command()
 def status(state: StateFolder = _STATE, json: Json = False) -> None:
-    """Show members, instances, edge and certificates. Status 0 only while everything is up and ready."""
+    """Show members, instances, edge and certificates. Exit status 0 only while everything is up and ready."""
     from troth.cli.status import show_status
 
     raise typer.Exit(show_status(state, json=json))
@@ -75,10 +95,14 @@ def status(state: StateFolder = _STATE, json: Json = False) -> None:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="A process, or the first letters of several.")] = "",
+    name: Annotated[str, typer.Argument(help="A log, or the first letters of several. Left out: all.")] = "",
     state: StateFolder = _STATE,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Stay and show what comes.")] = False,
-    lines: Annotated[int, typer.Option("-n", min=1, max=100_000, help="Lines of each.")] = 20,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Stay, and show new lines as they are written.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many last lines of each.")
+    ] = 20,
 ) -> None:
     """Show what the platform's processes wrote."""
     from troth.cli.logs import show_logs
@@ -88,7 +112,7 @@ def logs(
 
 @app.command()
 def plan(config: Config = None, state: StateFolder = _STATE) -> None:
-    """Check the configuration and say what would be started, and which promise it would break."""
+    """Check the configuration without starting anything: what would run, and which promise would break."""
     from troth.cli.plan import show_plan
 
     raise typer.Exit(show_plan(_config(config), state))
@@ -96,7 +120,7 @@ def plan(config: Config = None, state: StateFolder = _STATE) -> None:
 
 @app.command()
 def factsheet(state: StateFolder = _STATE, json: Json = False) -> None:
-    """Probe every promise now. Status 1 when one is broken."""
+    """Probe every promise on the running platform; show what was seen. Exit status 1 if one is broken."""
     from troth.cli.factsheet import show_factsheet
 
     raise typer.Exit(show_factsheet(state, json=json))
@@ -113,5 +137,10 @@ def version() -> None:
 def _config(named: Path | None) -> Path:
     if named is not None:
         return named.absolute()
-    own = Path("troth.toml")
-    return Path(os.path.normpath((own if own.exists() else EXAMPLE).absolute()))
+    found = next((path for path in (Path("troth.toml"), EXAMPLE) if path.exists()), None)
+    if found is None:
+        raise ConfigError(
+            "There is no troth.toml in this folder.",
+            hint="Go to the folder of yours, or name it: --config FILE",
+        )
+    return Path(os.path.normpath(found.absolute()))
