@@ -4,8 +4,9 @@ import pytest
 
 from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
 from troth.access.accounts import Profile
-from troth.access.errors import SignInRefused
+from troth.access.errors import NoSession, SignInRefused
 from troth.access.passwords import Passwords
+from troth.access.signin import SignIn
 from troth.core.db import Database
 from troth.core.errors import Unprocessable
 
@@ -60,6 +61,22 @@ async def test_a_new_password_ends_what_the_old_one_began(house: House) -> None:
         await access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
     fresh = await access.sign_in.sign_in(house.domain, EMAIL, "another one")
     assert await alive(house, fresh.session.id)
+
+
+async def test_a_password_that_was_changed_while_it_was_checked_begins_nothing(house: House) -> None:
+    access = house.access
+
+    class Overtaken(Passwords):
+        async def verify(self, password: str, stored: str | None) -> None:
+            await super().verify(password, stored)
+            await access.registrar.set_password(
+                house.tenant.id, house.person, "another one", access.passwords
+            )
+
+    sign_in = SignIn(access.database, access.accounts, Overtaken(), access.sessions)
+    with pytest.raises(NoSession):
+        await sign_in.sign_in(house.domain, EMAIL, PASSWORD)
+    assert "session.begun" not in await access.events(house.domain.name)
 
 
 async def alive(house: House, session: object) -> bool:

@@ -62,12 +62,21 @@ class Sessions:
         self._database = database
         self._limits = limits or SessionLimits()
 
-    async def begin(self, domain: Domain, person: UUID, *, previous: str = "", request: str = "") -> Begun:
+    async def begin(
+        self,
+        domain: Domain,
+        person: UUID,
+        *,
+        previous: str = "",
+        request: str = "",
+        verified: str | None = None,
+    ) -> Begun:
         """A new session after a sign-in. The one that the browser held before ends with it, whoever had
-        put it there (session fixation). Raises NoSession when the person was disabled in the meantime."""
+        put it there (session fixation). `verified` is the hash that the password was checked against. Raises
+        NoSession when the person was disabled, or the password changed, in the meantime."""
         token = new_token()
         row = await self._database.fetchrow(
-            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8)",
+            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             domain.name,
             uuid7(),
             token_hash(token),
@@ -76,6 +85,7 @@ class Sessions:
             self._limits.absolute,
             token_hash(previous) if previous else None,
             request,
+            verified,
         )
         return Begun(_read(row), token)
 

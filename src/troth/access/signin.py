@@ -43,8 +43,10 @@ class SignIn:
         if candidate is None or candidate.disabled:
             raise await self._fail(domain, candidate, "disabled", request)
         # 4. The password is at hand only now: bring an old hash up to date.
-        await self._upgrade(domain, candidate, password)
-        return await self._sessions.begin(domain, candidate.id, previous=previous, request=request)
+        verified = await self._upgrade(domain, candidate, password)
+        return await self._sessions.begin(
+            domain, candidate.id, previous=previous, request=request, verified=verified
+        )
 
     async def _fail(
         self, domain: Domain, candidate: Candidate | None, reason: str, request: str
@@ -56,14 +58,16 @@ class SignIn:
         )
         return _refused(reason)
 
-    async def _upgrade(self, domain: Domain, candidate: Candidate, password: str) -> None:
+    async def _upgrade(self, domain: Domain, candidate: Candidate, password: str) -> str | None:
+        """The hash that is stored now, unless somebody else has changed it."""
         stored = candidate.password_hash
         if stored is None or not needs_upgrade(stored):
-            return
+            return stored
         fresh = await self._passwords.hash(password)
         await self._database.execute(
             "select troth.upgrade_password($1, $2, $3, $4)", domain.name, candidate.id, stored, fresh
         )
+        return fresh
 
 
 def _refused(detail: str = "too long") -> SignInRefused:

@@ -328,9 +328,11 @@ end $$;
 
 -- Begins a session at sign-in; the one that the browser held before ends (session fixation). Repeating the
 -- call with the same id changes nothing, so it survives a failover. Old sessions are swept along the way.
+-- p_verified is the password's hash as it was checked: one that was changed meanwhile begins nothing, else who
+-- knows the old one could sign in just before and stay.
 create function troth.begin_session(
     p_domain text, p_id uuid, p_hash bytea, p_person uuid, p_idle interval, p_absolute interval,
-    p_previous bytea default null, p_request text default null
+    p_previous bytea default null, p_request text default null, p_verified text default null
 ) returns troth.open_session
 language plpgsql as $$
 declare
@@ -349,7 +351,9 @@ begin
                  where expires_at < now() - interval '7 days' limit 16 for update skip locked);
     insert into troth.session (id, tenant_id, domain, person_id, token_hash, idle, expires_at)
     select p_id, v_tenant, p_domain, p.id, p_hash, p_idle, now() + p_absolute
-    from troth.person p where p.id = p_person and not p.disabled
+    from troth.person p
+    where p.id = p_person and not p.disabled and (p_verified is null or p.password_hash = p_verified)
+    for share -- waits for a change that is about to be committed, and then looks again
     on conflict (id) do nothing;
     if found then
         perform troth.record('session.begun', v_tenant, p_person, p_domain, p_request,
