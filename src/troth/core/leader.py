@@ -108,16 +108,17 @@ async def find_leader(
     A leader that was cut off may still believe in itself: of several claims the latest timeline counts.
     """
     tasks = [asyncio.create_task(_ask(target, endpoint, context)) for endpoint in target.hosts]
+    claims: list[tuple[Leader, asyncpg.Connection[asyncpg.Record]]] = []
     try:
         claims = await _listen(tasks, context)
-    finally:
+    finally:  # a search that is cut short keeps no connection either
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    best = max(claims, key=lambda claim: claim[0].timeline, default=None)
-    for result in results:
-        if isinstance(result, tuple) and (best is None or result[1] is not best[1]):
-            result[1].terminate()
+        best = max(claims, key=lambda claim: claim[0].timeline, default=None)
+        for result in results:
+            if isinstance(result, tuple) and (best is None or result[1] is not best[1]):
+                result[1].terminate()
     return best
 
 

@@ -61,8 +61,8 @@ def probes(view: DataView) -> tuple[Probe, ...]:
 async def probe_encryption(view: DataView) -> Finding:
     """Plant a canary, search every byte that the platform wrote for it, and take it away again."""
     marker = new_marker()
-    algorithm = await view.plant(marker)
     try:
+        algorithm = await view.plant(marker)
         seen = await asyncio.to_thread(search, view.state_root, marker)
     finally:
         await view.uproot()

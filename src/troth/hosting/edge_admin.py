@@ -9,14 +9,11 @@ from typing import Any
 import httpx
 import msgspec
 
-from troth.core.errors import ConfigError, PlatformError
+from troth.core.errors import PlatformError
 from troth.core.process import ProcessSpec
 from troth.core.secret import write_secret
 from troth.hosting.edge import ADMIN_ORIGIN, render
 from troth.hosting.edge_state import EdgeState
-
-_SOCKET_PATH_BYTES = 100
-"""Linux takes 107 bytes for a unix socket's path (unix(7)); Caddy binds exactly what it is given."""
 
 _GAUGE = re.compile(r'^caddy_reverse_proxy_upstreams_healthy\{upstream="([^"]+)"\} ([01])$', re.MULTILINE)
 
@@ -51,9 +48,8 @@ def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
     """Write the rendered configuration into `state.storage` and describe the process that serves it.
 
     `log` receives what Caddy says before its own log is open. Raises PlatformError when the file cannot be
-    written, ConfigError when the path of the administration socket is too long for the system.
+    written.
     """
-    check_socket_path(state.admin_socket)
     file = config_file(state)
     _keep(render(state), file)
     return ProcessSpec(
@@ -164,13 +160,3 @@ def _environment(home: Path) -> dict[str, str]:
         "GOMEMLIMIT": "96MiB",
         "GOMAXPROCS": "2",
     }
-
-
-def check_socket_path(socket: Path) -> None:
-    """Raise ConfigError when a unix socket cannot have this path. Cheap: ask before anything starts."""
-    if len(str(socket).encode()) <= _SOCKET_PATH_BYTES:
-        return
-    raise ConfigError(
-        f"The path of the edge's socket is too long for the system: {socket}",
-        hint="Choose a state folder with a shorter path (--state FOLDER).",
-    )

@@ -249,12 +249,16 @@ class _Canary:
         return read_header(seal).cipher
 
     async def uproot(self) -> None:
-        """Delete it."""
+        """Delete it, if it was written. Raises PlatformError when it stays."""
+        if not self._identifier:
+            return
         async with self._probing.visitor() as visitor:
             visit = await self._probing.enter(visitor)
             bearer = {"Authorization": f"Bearer {await fetch_token(visitor, visit)}"}
-            await visitor.request("DELETE", visit.domain, self._path, headers=bearer)
+            gone = await visitor.request("DELETE", visit.domain, self._path, headers=bearer)
             await self._probing.leave(visitor, visit)
+        if gone.status_code != 204:
+            raise PlatformError(f"The canary could not be deleted: status {gone.status_code}.")
 
     @property
     def _path(self) -> str:
