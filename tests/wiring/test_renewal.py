@@ -1,5 +1,6 @@
 """Renewed certificates reach whoever serves them, also when the first attempt fails half-way."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from troth.core.state import State, open_state
 from troth.data.postgres import Binaries
 from troth.data.replicas import Member
 from troth.hosting import isolation
-from troth.hosting.edge_state import WEB
-from troth.hosting.instances import Fleet, InstanceView
+from troth.hosting.instances import InstanceView
 from troth.hosting.ports import PublicPorts
 from troth.hosting.supervisor import Supervisor
 from troth.wiring.blueprint import WebConfiguration, service_of
@@ -80,62 +80,65 @@ async def test_a_member_that_did_not_reload_is_told_again(
     await part.command.close()
 
 
+class Hall:
+    """Stands in for one service's fleet: which generation lives in each slot, and which slots fail."""
+
+    def __init__(self, service: str, prepare: Callable[[str, str, int], object]) -> None:
+        self.service = service
+        self.living = {f"{service}-1": 1, f"{service}-2": 1}
+        self.broken: set[str] = set()
+        self._prepare = prepare
+        for slot, generation in self.living.items():
+            prepare(service, slot, generation)
+
+    async def replace_all(self) -> None:
+        for slot in self.living:
+            self._prepare(self.service, slot, self.living[slot] + 1)
+            if slot in self.broken:
+                raise PlatformError(f"{slot} was not ready.")
+            self.living[slot] += 1
+
+    def views(self) -> tuple[InstanceView, ...]:
+        return tuple(self._view(slot, generation) for slot, generation in self.living.items())
+
+    def _view(self, slot: str, generation: int) -> InstanceView:
+        return InstanceView(
+            service=self.service,
+            name=slot,
+            phase="ready",
+            endpoint="127.0.0.1:1",
+            generation=generation,
+            since=datetime.now(UTC),
+            pid=None,
+            restarts=0,
+        )
+
+
 async def test_after_a_replacement_that_failed_half_way_the_living_keep_their_certificates(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = load_settings(EXAMPLE)
-
-    def web() -> WebConfiguration:
-        raise AssertionError("no instance is described here")
-
-    part = ServicesPart(
-        settings, room.state, room.certificates, room.supervisor, ports=PublicPorts(8443, 8080), web=web
-    )
+    settings, ports = load_settings(EXAMPLE), PublicPorts(8443, 8080)
+    part = ServicesPart(settings, room.state, room.certificates, room.supervisor, ports=ports, web=nobody)
     app = next(iter(settings.apps))
-    blueprint = part._blueprint  # pyright: ignore[reportPrivateUsage]
-    generations = {f"{app}-1": 1, f"{app}-2": 1}
-    for slot, generation in generations.items():
-        blueprint.prepare(app, slot, generation)
-    broken = {f"{app}-2"}
-
-    async def replace_all(fleet: Fleet) -> None:
-        for slot in generations:
-            blueprint.prepare(app, slot, generations[slot] + 1)
-            if slot in broken:
-                raise PlatformError(f"{slot} was not ready.")
-            generations[slot] += 1
-
-    def views(fleet: Fleet) -> tuple[InstanceView, ...]:
-        return tuple(
-            InstanceView(
-                service=app,
-                name=slot,
-                phase="ready",
-                endpoint="127.0.0.1:1",
-                generation=generation,
-                since=room.clock.now(),
-                pid=None,
-                restarts=0,
-            )
-            for slot, generation in generations.items()
-            if fleet.service == app
-        )
-
-    monkeypatch.setattr(Fleet, "replace_all", replace_all)
-    monkeypatch.setattr(Fleet, "views", views)
+    hall = Hall(app, part._blueprint.prepare)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setitem(part.fleets, app, hall)
 
     def held() -> list[str]:
         found = room.certificates.holders(lambda one: service_of(one) == app and one.trust == "instances")
         return sorted(one.name for one in found)
 
+    hall.broken.add(f"{app}-2")
     room.grow_old()
     with pytest.raises(PlatformError, match="not ready"):
         await part.renew_certificates()
     assert held() == [f"{app}-1-0", f"{app}-2-1"]
-    broken.clear()
+    hall.broken.clear()
     await part.renew_certificates()
-    assert generations == {f"{app}-1": 3, f"{app}-2": 2}
+    assert hall.living == {f"{app}-1": 3, f"{app}-2": 2}
     assert held() == [f"{app}-1-1", f"{app}-2-0"]
     for holder in room.certificates.holders(lambda one: service_of(one) == app):
         assert room.certificates.files(holder).key.is_file()
-    assert part.fleets[WEB].views() == ()
+
+
+def nobody() -> WebConfiguration:
+    raise AssertionError("no web instance is described here")

@@ -88,10 +88,23 @@ def _check_version(program: Path) -> None:
 
 def consensus_process(consensus: Consensus) -> ProcessSpec:
     """etcd on loopback; both of its ports ask for a client certificate of the consensus authority."""
+    arguments = {**_meeting(consensus), **_BOUNDS}
+    return ProcessSpec(
+        name=consensus.name,
+        argv=(str(consensus.program), *(f"--{name}={value}" for name, value in arguments.items())),
+        environment={"PATH": "/usr/bin:/bin", **_GO_MEMORY},
+        folder=consensus.data,
+        log=consensus.log,
+        stop_seconds=5.0,
+    )
+
+
+def _meeting(consensus: Consensus) -> dict[str, str]:
+    """Where it listens, and who is let in."""
     client, peer = f"https://{consensus.client}", f"https://{consensus.peer}"
     certificate, key = str(consensus.server.certificate), str(consensus.server.key)
     authority = str(consensus.authority)
-    arguments = {
+    return {
         "name": consensus.name,
         "data-dir": str(consensus.data),
         "listen-client-urls": client,
@@ -108,27 +121,22 @@ def consensus_process(consensus: Consensus) -> ProcessSpec:
         "peer-trusted-ca-file": authority,
         "peer-client-cert-auth": "true",
         "cipher-suites": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        # Patroni keeps a few kilobytes here; the bounds below keep memory and disk near that.
-        "quota-backend-bytes": str(64 * 2**20),
-        "auto-compaction-mode": "revision",
-        "auto-compaction-retention": "1000",
-        "snapshot-count": "5000",
-        "max-snapshots": "2",
-        "max-wals": "2",
-        "max-request-bytes": "262144",
-        "logger": "zap",
-        "log-outputs": "stderr",
-        "log-level": "warn",
     }
-    return ProcessSpec(
-        name=consensus.name,
-        argv=(str(consensus.program), *(f"--{name}={value}" for name, value in arguments.items())),
-        environment={"PATH": "/usr/bin:/bin", **_GO_MEMORY},
-        folder=consensus.data,
-        log=consensus.log,
-        as_other_user=False,
-        stop_seconds=5.0,
-    )
+
+
+_BOUNDS = {
+    "quota-backend-bytes": str(64 * 2**20),
+    "auto-compaction-mode": "revision",
+    "auto-compaction-retention": "1000",
+    "snapshot-count": "5000",
+    "max-snapshots": "2",
+    "max-wals": "2",
+    "max-request-bytes": "262144",
+    "logger": "zap",
+    "log-outputs": "stderr",
+    "log-level": "warn",
+}
+"""Patroni keeps a few kilobytes here: memory and disk stay near that."""
 
 
 async def consensus_is_ready(consensus: Consensus, client: LeafFiles) -> bool:

@@ -114,28 +114,7 @@ def member_settings(replicas: ReplicaSet, member: Member) -> dict[str, object]:
             "deduplicate_heartbeat_logs": True,
             "format": "%(asctime)s %(levelname)s: %(message)s",
         },
-        "restapi": {
-            "listen": str(member.rest),
-            "connect_address": str(member.rest),
-            "certfile": str(member.server.certificate),
-            "keyfile": str(member.server.key),
-            "cafile": str(replicas.consensus_authority),
-            "verify_client": "required",
-        },
-        "ctl": {
-            "insecure": False,
-            "cacert": str(replicas.server_authority),
-            "certfile": str(replicas.consensus_client.certificate),
-            "keyfile": str(replicas.consensus_client.key),
-        },
-        "etcd3": {
-            "hosts": [str(replicas.consensus)],
-            "protocol": "https",
-            "cacert": str(replicas.consensus_authority),
-            "cert": str(replicas.consensus_client.certificate),
-            "key": str(replicas.consensus_client.key),
-            "use_proxies": True,  # talk to this address alone, whatever the store advertises
-        },
+        **_interfaces(replicas, member),
         "bootstrap": {
             "dcs": shared_settings(replicas),
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
@@ -154,6 +133,35 @@ def member_settings(replicas: ReplicaSet, member: Member) -> dict[str, object]:
             "basebackup": [{"checkpoint": "fast"}],
         },
         "tags": {},
+    }
+
+
+def _interfaces(replicas: ReplicaSet, member: Member) -> dict[str, object]:
+    """Patroni's own REST interface, its calls to the other members', and those to the consensus store."""
+    client = replicas.consensus_client
+    return {
+        "restapi": {
+            "listen": str(member.rest),
+            "connect_address": str(member.rest),
+            "certfile": str(member.server.certificate),
+            "keyfile": str(member.server.key),
+            "cafile": str(replicas.consensus_authority),
+            "verify_client": "required",
+        },
+        "ctl": {
+            "insecure": False,
+            "cacert": str(replicas.server_authority),
+            "certfile": str(client.certificate),
+            "keyfile": str(client.key),
+        },
+        "etcd3": {
+            "hosts": [str(replicas.consensus)],
+            "protocol": "https",
+            "cacert": str(replicas.consensus_authority),
+            "cert": str(client.certificate),
+            "key": str(client.key),
+            "use_proxies": True,  # talk to this address alone, whatever the store advertises
+        },
     }
 
 
