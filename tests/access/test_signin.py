@@ -1,14 +1,16 @@
 """Signing in: accounts found blindly, hashes brought up to date, failures alike."""
 
+import asyncio
+
 import pytest
 
 from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
 from troth.access.accounts import Profile
 from troth.access.errors import NoSession, SignInRefused
 from troth.access.passwords import Passwords
-from troth.access.signin import SignIn
+from troth.access.signin import MOST_FROM_ONE_PLACE, SignIn
 from troth.core.db import Database
-from troth.core.errors import Unprocessable
+from troth.core.errors import TooMany, Unprocessable
 
 
 async def test_the_right_password_begins_a_session(house: House) -> None:
@@ -77,6 +79,31 @@ async def test_a_password_that_was_changed_while_it_was_checked_begins_nothing(h
     with pytest.raises(NoSession):
         await sign_in.sign_in(house.domain, EMAIL, PASSWORD)
     assert "session.begun" not in await access.events(house.domain.name)
+
+
+async def test_a_flood_from_one_place_leaves_room_for_everybody_else(house: House) -> None:
+    access = house.access
+    held = asyncio.Event()
+
+    class Held(Passwords):
+        async def verify(self, password: str, stored: str | None) -> None:
+            if password == "flood":
+                await held.wait()
+            await super().verify(password, stored)
+
+    sign_in = SignIn(access.database, access.accounts, Held(), access.sessions)
+    flood = [
+        asyncio.ensure_future(sign_in.sign_in(house.domain, EMAIL, "flood", address=f"2001:db8::{number}"))
+        for number in range(60)
+    ]
+    done, waiting = await asyncio.wait(flood, timeout=1)
+    assert len(waiting) == MOST_FROM_ONE_PLACE
+    assert all(isinstance(task.exception(), TooMany) for task in done)
+    await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address="2001:db8:0:1::1")
+    held.set()
+    refused = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(error, SignInRefused) for error in refused)
+    await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address="2001:db8::1")
 
 
 async def alive(house: House, session: object) -> bool:

@@ -1,5 +1,9 @@
 """Signing in: the same steps and the same work whoever asks, and one answer for every way to fail."""
 
+import ipaddress
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from uuid import UUID
 
 from troth.access.accounts import MAX_EMAIL, Accounts, Candidate
@@ -8,9 +12,14 @@ from troth.access.passwords import Passwords, needs_upgrade
 from troth.access.sessions import Begun, Sessions
 from troth.access.tenants import Domain
 from troth.core.db import Database
+from troth.core.errors import TooMany
 
 MAX_PASSWORD = 128
 """Characters. A longer one is refused before any work; no account has one."""
+
+MOST_FROM_ONE_PLACE = 16
+"""Sign-ins under way at an instance from one address: half of what fits, so that a flood from one place
+leaves the other half to everybody else."""
 
 
 class SignIn:
@@ -23,15 +32,41 @@ class SignIn:
         self._accounts = accounts
         self._passwords = passwords
         self._sessions = sessions
+        self._under_way: Counter[str] = Counter()
 
     async def sign_in(
-        self, domain: Domain, email: str, password: str, *, previous: str = "", request: str = ""
+        self,
+        domain: Domain,
+        email: str,
+        password: str,
+        *,
+        previous: str = "",
+        request: str = "",
+        address: str = "",
     ) -> Begun:
-        """Begin a session. Raises SignInRefused when address and password do not belong together, the
-        account is unknown or disabled; TooMany when too many are signing in at once."""
+        """Begin a session for somebody at this IP address. Raises SignInRefused when address and password do
+        not belong together, the account is unknown or disabled; TooMany when too many are signing in at once.
+        """
         # 1. Short enough to be worth any work.
         if len(email) > MAX_EMAIL or len(password) > MAX_PASSWORD:
             raise _refused()
+        with self._turn(place_of(address)):
+            return await self._check(domain, email, password, previous, request)
+
+    @contextmanager
+    def _turn(self, place: str) -> Generator[None]:
+        """Holds one of the places that this part of the network may take up at once."""
+        if self._under_way[place] >= MOST_FROM_ONE_PLACE:
+            raise TooMany("Many people are signing in right now. Try again in a moment.", retry_after=2)
+        self._under_way[place] += 1
+        try:
+            yield
+        finally:
+            self._under_way[place] -= 1
+            if not self._under_way[place]:
+                del self._under_way[place]
+
+    async def _check(self, domain: Domain, email: str, password: str, previous: str, request: str) -> Begun:
         self._passwords.require_room()
         # 2. One look-up and one hash, whether the account exists or not.
         candidate = await self._accounts.find(domain.name, domain.tenant_id, email)
@@ -68,6 +103,15 @@ class SignIn:
             "select troth.upgrade_password($1, $2, $3, $4)", domain.name, candidate.id, stored, fresh
         )
         return fresh
+
+
+def place_of(address: str) -> str:
+    """An IPv4 address itself, an IPv6 address without its last 64 bits: those its holder chooses freely."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return str(parsed if parsed.version == 4 else ipaddress.IPv6Network((int(parsed), 64), strict=False))
 
 
 def _refused(detail: str = "too long") -> SignInRefused:

@@ -84,7 +84,12 @@ class Login:
             return await self._form(request, domain, return_to, email=email, faults=missing, status=400)
         try:
             begun = await self._services.sign_in.sign_in(
-                domain, email, password, previous=read_cookie(request), request=request_id(request)
+                domain,
+                email,
+                password,
+                previous=read_cookie(request),
+                request=request_id(request),
+                address=request.headers.get("x-forwarded-for", ""),  # the edge's word, never the client's
             )
         except (SignInRefused, NoSession):
             return await self._form(request, domain, return_to, email=email, faults=["wrong"], status=401)
