@@ -8,7 +8,7 @@ from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
 from troth.access.accounts import Profile
 from troth.access.errors import NoSession, SignInRefused
 from troth.access.passwords import Passwords
-from troth.access.signin import MOST_FROM_ONE_PLACE, SignIn
+from troth.access.signin import MOST_FROM_ONE_PLACE, SignIn, place_of
 from troth.core.db import Database
 from troth.core.errors import TooMany, Unprocessable
 
@@ -104,6 +104,21 @@ async def test_a_flood_from_one_place_leaves_room_for_everybody_else(house: Hous
     refused = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(error, SignInRefused) for error in refused)
     await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address="2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("192.0.2.7, 10.0.0.1", ""),
+    ],
+)
+def test_a_place_is_what_one_holder_can_choose_addresses_from(address: str, place: str) -> None:
+    assert place_of(address) == place
+    assert place_of("::ffff:192.0.2.7") != place_of("::ffff:192.0.2.8")
 
 
 async def alive(house: House, session: object) -> bool:
