@@ -30,7 +30,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cl
 
 @pytest.fixture
 async def writers(cluster: Cluster) -> AsyncGenerator[Writers]:
-    await cluster.command.wait_until_complete(seconds=60)
+    await cluster.complete()
     database = await Database.open(cluster.target(OWNER), max_size=4)
     yield Writers(database)
     await database.close()

@@ -95,7 +95,7 @@ async def test_a_standby_that_hangs_delays_no_write(cluster: Cluster, writers: W
 
 @pytest.mark.chaos
 async def test_the_lead_is_handed_over_on_request(cluster: Cluster, writers: Writers) -> None:
-    await is_lossless(cluster, writers, lambda leader: cluster.command.switch_over(leader=leader.name), 5)
+    await is_lossless(cluster, writers, cluster.switch_over, 5)
     assert writers.longest_pause < 8
 
 
@@ -160,6 +160,6 @@ async def test_one_member_alone_takes_writes(tmp_path: Path) -> None:
     try:
         await single.start()
         await single.prepare()
-        await single.command.wait_until_complete(seconds=20)
+        await single.complete(20)
     finally:
         await single.stop()

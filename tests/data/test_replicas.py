@@ -23,7 +23,6 @@ from troth.data.replicas import (
     clear_stale_pid,
     member_process,
     member_settings,
-    postmaster_pid,
     shared_settings,
 )
 from troth.data.roles import APP, OWNER, SUPERUSER
@@ -86,13 +85,6 @@ def test_the_pid_file_of_a_living_server_stays(tmp_path: Path) -> None:
     assert (data / "postmaster.pid").exists()
 
 
-def test_a_pid_that_now_belongs_to_another_process_is_no_postmaster(described: ReplicaSet) -> None:
-    member = described.members[0]
-    member.data.mkdir(parents=True)
-    (member.data / "postmaster.pid").write_text(f"{os.getpid()}\n")
-    assert postmaster_pid(member) is None
-
-
 def test_what_the_store_remembers_of_an_earlier_start_does_not_count(described: ReplicaSet) -> None:
     members = [
         {"name": member.name, "role": role, "state": "running", "port": member.postgres.port}
@@ -117,7 +109,7 @@ async def test_members_that_are_down_are_told_so(described: ReplicaSet) -> None:
 
 
 async def test_three_members_replicate_synchronously(cluster: Cluster) -> None:
-    members = await cluster.command.wait_until_complete(seconds=60)
+    members = await cluster.complete()
     assert sorted(member.role for member in members) == ["leader", "quorum_standby", "quorum_standby"]
     superuser = await Database.open(cluster.target(SUPERUSER, "postgres"), max_size=1)
     rule = await superuser.fetchval("show synchronous_standby_names")

@@ -8,28 +8,40 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 
 from support.postgres import AS_OTHER_USER, free_port
 from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.db import DatabaseTarget
+from troth.core.leader import client_context
 from troth.core.migrations import migrate
 from troth.core.process import Endpoint, ProcessSpec
 from troth.data.consensus import Consensus, consensus_is_ready, consensus_process, find_etcd
-from troth.data.patroni import Command
+from troth.data.patroni import Command, MemberStatus
 from troth.data.postgres import find_binaries
 from troth.data.replicas import (
     Member,
     ReplicaSet,
     clear_stale_pid,
     member_process,
-    postmaster_pid,
     write_configuration,
 )
 from troth.data.roles import OWNER, SUPERUSER, bootstrap
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+def postmaster_pid(member: Member) -> int | None:
+    """The process id of this member's PostgreSQL if it lives, else None. An id alone says nothing, since
+    another process may have it by now: it counts when that process stands in the folder."""
+    try:
+        pid = int((member.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        stands_in = Path(f"/proc/{pid}/cwd").readlink()
+    except (OSError, ValueError):
+        return None
+    return pid if stands_in == member.data.resolve() else None
 
 
 class Cluster:
@@ -152,6 +164,27 @@ class Cluster:
         """The member that leads now."""
         members = await self.command.wait_until_ready(seconds=60)
         return self.replicas.member(next(member.name for member in members if member.role == "leader"))
+
+    async def complete(self, seconds: float = 60.0) -> tuple[MemberStatus, ...]:
+        """The members, once all of them run on one timeline and acknowledge writes."""
+        async with asyncio.timeout(seconds):
+            while not self._is_complete(seen := await self.command.wait_until_ready(seconds=seconds)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        return seen
+
+    def _is_complete(self, seen: tuple[MemberStatus, ...]) -> bool:
+        running = [member for member in seen if member.is_running]
+        acknowledging = [member for member in running if member.role == "quorum_standby"]
+        one_timeline = len({member.timeline for member in running}) == 1
+        return one_timeline and (len(running), len(acknowledging)) == (self._size, self._size - 1)
+
+    async def switch_over(self, leader: Member) -> None:
+        """Ask a living leader to hand its lead over."""
+        client = self.replicas.consensus_client
+        trust = client_context(self.replicas.server_authority, client.certificate, client.key)
+        async with httpx.AsyncClient(verify=trust, timeout=30, trust_env=False) as http:
+            answer = await http.post(f"https://{leader.rest}/switchover", json={"leader": leader.name})
+        assert answer.status_code == 200, answer.text
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End every process that was started, PostgreSQL included."""

@@ -14,7 +14,6 @@ from troth.data.replicas import Member, ReplicaSet, shared_settings
 Role = Literal["leader", "sync_standby", "quorum_standby", "replica"]
 
 _ASK_SECONDS = 2.0
-_COMMAND_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 
 
@@ -67,11 +66,20 @@ class Command:
 
         Raises PlatformError after `seconds`.
         """
-        return await self._wait_for(is_ready(self._replicas), seconds=seconds, what="take writes")
-
-    async def wait_until_complete(self, *, seconds: float) -> tuple[MemberStatus, ...]:
-        """Wait until every member runs and follows. Raises PlatformError after `seconds`."""
-        return await self._wait_for(is_complete(self._replicas), seconds=seconds, what="become complete")
+        condition = is_ready(self._replicas)
+        seen: tuple[MemberStatus, ...] = ()
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    seen = await _or_nothing(self.status())
+                    if condition(seen):
+                        return seen
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise PlatformError(
+                f"The database did not take writes within {seconds:.0f} seconds: {describe(seen)}.",
+                hint=f"Look into the logs in {self._replicas.logs}.",
+            ) from None
 
     async def apply_settings(self) -> None:
         """Bring the settings in the consensus store to those of this start (another number of members).
@@ -87,31 +95,6 @@ class Command:
         answer = await self._send(member, "POST", "reload", None, seconds=_ASK_SECONDS)
         if answer is None or answer.status_code not in (200, 202):
             raise PlatformError(f"{member.name} did not reload its certificates.", detail=_said(answer))
-
-    async def switch_over(self, *, leader: str, candidate: str | None = None) -> None:
-        """Hand the lead over from a living leader without losing a write. Raises PlatformError."""
-        body = {"leader": leader} | ({"candidate": candidate} if candidate else {})
-        member = self._replicas.member(leader)
-        answer = await self._send(member, "POST", "switchover", body, seconds=_COMMAND_SECONDS)
-        if answer is None or answer.status_code != 200:
-            raise PlatformError("The lead was not handed over.", detail=_said(answer))
-
-    async def _wait_for(
-        self, condition: "Callable[[tuple[MemberStatus, ...]], bool]", *, seconds: float, what: str
-    ) -> tuple[MemberStatus, ...]:
-        seen: tuple[MemberStatus, ...] = ()
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    seen = await _or_nothing(self.status())
-                    if condition(seen):
-                        return seen
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            raise PlatformError(
-                f"The database did not {what} within {seconds:.0f} seconds: {describe(seen)}.",
-                hint=f"Look into the logs in {self._replicas.logs}.",
-            ) from None
 
     def _ask(self, member: Member) -> asyncio.Task[tuple[MemberStatus, ...] | None]:
         """One question at a time to each member. It is never cancelled, only timed out: httpcore leaks the
@@ -192,19 +175,6 @@ def is_ready(replicas: ReplicaSet) -> "Callable[[tuple[MemberStatus, ...]], bool
             member.role in ("quorum_standby", "sync_standby") and member.is_running for member in members
         )
         return leads and (follows or not replicas.is_replicated)
-
-    return holds
-
-
-def is_complete(replicas: ReplicaSet) -> "Callable[[tuple[MemberStatus, ...]], bool]":
-    """As `is_ready`, and every member runs on one timeline and acknowledges writes."""
-
-    def holds(members: tuple[MemberStatus, ...]) -> bool:
-        running = [member for member in members if member.is_running]
-        one_timeline = len({member.timeline for member in running}) == 1
-        acknowledging = sum(member.role in ("quorum_standby", "sync_standby") for member in running)
-        wanted = len(replicas.members)
-        return len(running) >= wanted and one_timeline and acknowledging >= wanted - 1
 
     return holds
 

@@ -221,7 +221,8 @@ def write_configuration(replicas: ReplicaSet) -> None:
 
 
 def member_process(replicas: ReplicaSet, member: Member) -> ProcessSpec:
-    """Patroni, which runs PostgreSQL in a session of its own: see `postmaster_pid`."""
+    """Patroni, which runs PostgreSQL in a session of its own. Whoever kills it must kill that as well, or it
+    would go on taking writes: the supervisor does, by the mark that both carry."""
     return ProcessSpec(
         name=member.name,
         # -I: neither the current folder nor the user's own packages can slip a module in.
@@ -249,20 +250,6 @@ def _pg_isready(replicas: ReplicaSet) -> dict[str, str]:
         "PGSSLROOTCERT": str(replicas.server_authority),
         "PGGSSENCMODE": "disable",
     }
-
-
-def postmaster_pid(member: Member) -> int | None:
-    """The process id of this member's PostgreSQL if it lives, else None.
-
-    Whoever kills a member's Patroni must kill this as well: it would go on taking writes. An id alone says
-    nothing, since another process may have it by now: it counts when that process stands in the folder.
-    """
-    try:
-        pid = int((member.data / "postmaster.pid").read_text().split("\n", 1)[0])
-        stands_in = Path(f"/proc/{pid}/cwd").readlink()
-    except (OSError, ValueError):
-        return None
-    return pid if stands_in == member.data.resolve() else None
 
 
 def clear_stale_pid(members: Path) -> tuple[str, ...]:
