@@ -41,12 +41,12 @@ def _table(config: Path, settings: Settings) -> Table:
 
 
 def _warnings(settings: Settings) -> list[str]:
-    """Promises that this configuration cannot prove, though nothing in it is refused."""
+    """Promises that would stand as broken, though nothing here is refused: a small start is allowed."""
     found: list[str] = []
     if settings.database.members < 3:
-        found.append(f"data.replicas cannot be proved with {settings.database.members} of 3 members.")
+        found.append(f"data.replicas will stand as broken: {settings.database.members} of 3 members.")
     single = ["the web service"] if settings.web.instances < 2 else []
     single += [name for name, app in settings.apps.items() if app.instances < 2]
     if single:
-        found.append(f"hosting.balancing cannot be proved with one instance of {', '.join(single)}.")
+        found.append(f"hosting.balancing will stand as broken: one instance of {', '.join(single)}.")
     return found
