@@ -3,6 +3,10 @@
 `python -m bench.read`. One PostgreSQL, one instance as the platform runs it (`troth.hosting.runner`: Granian,
 TLS 1.3, client certificate), two routes of it, and a loader in a process of its own with a bounded count.
 Both routes are loaded in short turns; the ratio is the median over the pairs of turns.
+
+What helps ours here: every read brings the same token, whose signature is checked once, and asks for the same
+document; and reads under way at once travel to the database together (`data.reading`), while each bare SELECT
+makes its own round trip. With one lane for each read the ratio was 0.58 (2 cores, 2026-11-23).
 """
 
 import asyncio
