@@ -1,5 +1,6 @@
 """Ports: private ones that stay free, public ones that are named when they cannot be had."""
 
+import itertools
 import os
 import socket
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 
 from troth.core.errors import ConfigError
 from troth.hosting import ports
-from troth.hosting.ports import PublicPorts, free_ports, holder, public_ports
+from troth.hosting.ports import PublicPorts, free_ports, holder, private_ports, public_ports
 
 
 @pytest.fixture
@@ -117,3 +118,11 @@ def test_a_low_port_asked_for_but_not_allowed_says_how_to_allow_it(monkeypatch: 
 
 def test_nobody_holds_a_free_port() -> None:
     assert holder(free_ports(1)[0]) == ""
+
+
+def test_private_ports_are_never_the_public_ones_and_never_twice() -> None:
+    first = free_ports(40)
+    public = frozenset(first[:2])
+    chosen = list(itertools.islice(private_ports(public), 400))
+    assert len(set(chosen)) == 400
+    assert not public & set(chosen)

@@ -13,7 +13,7 @@ from troth.data.postgres import Binaries
 from troth.data.replicas import Member
 from troth.hosting import isolation
 from troth.hosting.instances import InstanceView
-from troth.hosting.ports import PublicPorts
+from troth.hosting.ports import PublicPorts, private_ports
 from troth.hosting.supervisor import Supervisor
 from troth.wiring.blueprint import WebConfiguration, service_of
 from troth.wiring.certificates import Certificates
@@ -60,6 +60,7 @@ async def test_a_member_that_did_not_reload_is_told_again(
         room.supervisor,
         members=3,
         programs=(Binaries(Path("/nowhere"), 17, 9, "configured"), Path("/nowhere/etcd")),
+        ports=private_ports(),
     )
     down, told = {"member-1"}, list[str]()
 
@@ -118,7 +119,15 @@ async def test_after_a_replacement_that_failed_half_way_the_living_keep_their_ce
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, ports = load_settings(EXAMPLE), PublicPorts(8443, 8080)
-    part = ServicesPart(settings, room.state, room.certificates, room.supervisor, ports=ports, web=nobody)
+    part = ServicesPart(
+        settings,
+        room.state,
+        room.certificates,
+        room.supervisor,
+        ports=ports,
+        private=private_ports(),
+        web=nobody,
+    )
     app = next(iter(settings.apps))
     hall = Hall(app, part._blueprint.prepare)  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setitem(part.fleets, app, hall)

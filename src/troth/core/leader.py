@@ -8,10 +8,16 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
 
 CONNECT_SECONDS = 1.0
 """For each member. A member that is down refuses at once; one that hangs costs this much."""
+
+LEADER_SECONDS = 30.0
+"""How long a leader that is named already may take until it writes."""
+
+_SEARCH_GAP = 0.1
 
 _RIVAL_SECONDS = 0.2
 """After a first claim, how long to listen for a rival with a later timeline."""
@@ -120,6 +126,24 @@ async def find_leader(
             if isinstance(result, tuple) and (best is None or result[1] is not best[1]):
                 result[1].terminate()
     return best
+
+
+async def wait_for_leader(
+    target: DatabaseTarget, context: SecureContext, *, seconds: float
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection to the leader, which may still have to recover from a crash and to be promoted.
+
+    Raises PlatformError when there is none after so many seconds.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            while (found := await find_leader(target, context)) is None:  # noqa: ASYNC110 - it is asked
+                await asyncio.sleep(_SEARCH_GAP)
+    except TimeoutError:
+        raise PlatformError(
+            f"The database had no leader for {seconds:.0f} seconds.", detail=context.problem
+        ) from None
+    return found[1]
 
 
 async def _listen(

@@ -13,7 +13,7 @@ import msgspec
 
 from troth import VERSION
 from troth.core.errors import PlatformError
-from troth.core.leader import DatabaseTarget, SecureContext, find_leader
+from troth.core.leader import LEADER_SECONDS, DatabaseTarget, SecureContext, wait_for_leader
 
 SCHEMA = Path(__file__).parent / "schema"
 
@@ -84,16 +84,16 @@ def pending(known: tuple[Migration, ...], applied: dict[str, str]) -> tuple[Migr
     return left
 
 
-async def migrate(owner: DatabaseTarget, *, folder: Path = SCHEMA) -> tuple[str, ...]:
+async def migrate(
+    owner: DatabaseTarget, *, folder: Path = SCHEMA, seconds: float = LEADER_SECONDS
+) -> tuple[str, ...]:
     """Apply what is missing, as the schema's owner. Returns the names of the files applied now.
 
-    Raises PlatformError: see `pending`, and when there is no leader or a file fails (it leaves no trace).
+    Raises PlatformError: see `pending`, and when there is no leader within `seconds` or a file fails, which
+    then leaves no trace.
     """
     context = SecureContext.of(owner)
-    found = await find_leader(owner, context)
-    if found is None:
-        raise PlatformError("The database has no leader to migrate.", detail=context.problem)
-    _, connection = found
+    connection = await wait_for_leader(owner, context, seconds=seconds)
     try:
         # Waiting for another process's migration is bounded; a migration itself takes what it needs.
         await connection.execute("set statement_timeout = 0; set lock_timeout = '60s'")

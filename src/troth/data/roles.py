@@ -3,24 +3,18 @@
 Runs as the superuser, whose certificate the keeper alone holds; may be repeated at every start.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 
 from troth.core.errors import PlatformError
-from troth.core.leader import DatabaseTarget, SecureContext, find_leader
+from troth.core.leader import LEADER_SECONDS, DatabaseTarget, SecureContext, wait_for_leader
 
 SUPERUSER = "postgres"
 OWNER = "troth_owner"
 APP = "troth_app"
 AUDITOR = "troth_auditor"
 REPLICATOR = "replicator"
-
-LEADER_SECONDS = 30.0
-"""How long a leader that is named already may take until it writes."""
-
-_GAP = 0.1
 
 ROLES: dict[str, str] = {
     OWNER: "nosuperuser nobypassrls nocreaterole nocreatedb noreplication",
@@ -65,26 +59,13 @@ async def _run(
         superuser.hosts, superuser.user, superuser.ca, superuser.certificate, superuser.key, database
     )
     context = SecureContext.of(target)
-    connection = await _reach_leader(target, context)
+    connection = await wait_for_leader(target, context, seconds=LEADER_SECONDS)
     try:
         # CREATE DATABASE copies a template and, replicated, waits for a standby.
         await connection.execute("set statement_timeout = '60s'")
         await work(connection)
     finally:
         await connection.close(timeout=5)
-
-
-async def _reach_leader(
-    target: DatabaseTarget, context: SecureContext
-) -> "asyncpg.Connection[asyncpg.Record]":
-    """After a crash the set remembers a leader that has still to recover and to be promoted: wait for it."""
-    try:
-        async with asyncio.timeout(LEADER_SECONDS):
-            while (found := await find_leader(target, context)) is None:  # noqa: ASYNC110 - it is asked
-                await asyncio.sleep(_GAP)
-    except TimeoutError:
-        raise PlatformError("The database has no leader to prepare.", detail=context.problem) from None
-    return found[1]
 
 
 async def _make_cluster_objects(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

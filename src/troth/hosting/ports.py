@@ -5,6 +5,8 @@ import ipaddress
 import os
 import random
 import socket
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -25,22 +27,22 @@ class PublicPorts(msgspec.Struct, frozen=True):
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """So many different free TCP ports of 127.0.0.1.
+    """So many different free TCP ports of 127.0.0.1, see `private_ports`."""
+    return tuple(islice(private_ports(), count))
+
+
+def private_ports(but: frozenset[int] = frozenset()) -> Iterator[int]:
+    """Free TCP ports of 127.0.0.1, none twice and none of `but`, for as long as one is asked for.
 
     Taken below the range from which the kernel serves outgoing connections: one of those could otherwise
     sit on the port between this choice and the moment the process listens. Raises PlatformError when there
-    are not enough.
+    are no more.
     """
     ports = range(_LOWEST_PRIVATE, _first_kernel_port())
-    chosen: list[int] = []
     for port in random.SystemRandom().sample(ports, len(ports)):
-        if len(chosen) == count:
-            break
-        if _trouble("127.0.0.1", port, udp=False) is None:
-            chosen.append(port)
-    if len(chosen) < count:
-        raise PlatformError(f"Only {len(chosen)} of {count} ports are free on 127.0.0.1.")
-    return tuple(chosen)
+        if port not in but and _trouble("127.0.0.1", port, udp=False) is None:
+            yield port
+    raise PlatformError("There are not enough free ports on 127.0.0.1.")
 
 
 def public_ports(address: str, https: int | None, http: int | None) -> PublicPorts:

@@ -1,7 +1,7 @@
 """What an instance of a service is started with: its place, its certificates, its file and its process."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,6 @@ from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.instances import Prepared
-from troth.hosting.ports import free_ports
 from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
 
@@ -52,13 +51,14 @@ class Blueprint:
         *,
         private: Endpoint,
         web: Callable[[], WebConfiguration],
+        ports: Iterator[int],
     ) -> None:
         self._settings = settings
         self._state = state
         self._certificates = certificates
         self._private = private
         self._web = web
-        self._places = _choose_places(settings)
+        self._places = _choose_places(settings, ports)
 
     def places_of(self, service: str) -> tuple[Endpoint, ...]:
         """Everywhere that an instance of this service may answer."""
@@ -146,7 +146,7 @@ def _service(turn: str) -> str:
     return turn.rsplit("-", 2)[0]
 
 
-def _choose_places(settings: Settings) -> dict[str, Endpoint]:
+def _choose_places(settings: Settings, ports: Iterator[int]) -> dict[str, Endpoint]:
     """`web-1-0`, `web-1-1`, `web-2-0`, … and where each is."""
     sizes = {WEB: settings.web.instances} | {name: app.instances for name, app in settings.apps.items()}
     turns = [
@@ -155,5 +155,4 @@ def _choose_places(settings: Settings) -> dict[str, Endpoint]:
         for number in range(1, size + 1)
         for turn in (0, 1)
     ]
-    ports = free_ports(len(turns))
-    return {turn: Endpoint("127.0.0.1", port) for turn, port in zip(turns, ports, strict=True)}
+    return {turn: Endpoint("127.0.0.1", next(ports)) for turn in turns}

@@ -34,7 +34,6 @@ from troth.data.replicas import (
 from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER, bootstrap
 from troth.hosting.crashes import Exit
 from troth.hosting.plan import Step, Tell
-from troth.hosting.ports import free_ports
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.waiting import until
@@ -101,6 +100,7 @@ class DatabasePart:
         *,
         members: int,
         programs: tuple[Binaries, Path],
+        ports: Iterator[int],
     ) -> None:
         self._state = state
         self._certificates = certificates
@@ -109,7 +109,6 @@ class DatabasePart:
         self._releases: set[asyncio.Task[None]] = set()
         self._lagging: set[Member] = set()
         binaries, etcd = programs
-        ports = iter(free_ports(2 + 2 * members))
         self.consensus = self._describe_consensus(etcd, ports)
         self.replicas = self._describe_members(binaries, members, ports)
         self.command = Command(self.replicas)

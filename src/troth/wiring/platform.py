@@ -17,7 +17,7 @@ from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.residency import check_region
 from troth.data.roles import APP, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
-from troth.hosting.ports import public_ports
+from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.certificates import Certificates, Held
@@ -85,6 +85,7 @@ class Platform:
         self._settings = settings = with_probes(settings)
         self._state = state
         ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
+        private = private_ports(frozenset({ports.https, ports.http}))
         make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
         clock = SystemClock()
         self._certificates = Certificates(
@@ -97,9 +98,10 @@ class Platform:
             supervisor,
             members=settings.database.members,
             programs=find_programs(settings.database.binaries),
+            ports=private,
         )
         self._services = ServicesPart(
-            settings, state, self._certificates, supervisor, ports=ports, web=self._web
+            settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
         self._probing = Probing(settings, state, self._certificates, self._database, self._services)
 

@@ -1,7 +1,7 @@
 """The services as a part of the platform: Troth's own, the applications, and the edge before them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
 
@@ -22,7 +22,7 @@ from troth.hosting.edge_state import (
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instances import Fleet, InstanceView, Prepared
 from troth.hosting.plan import Step, Tell
-from troth.hosting.ports import PublicPorts, free_ports
+from troth.hosting.ports import PublicPorts
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
@@ -43,6 +43,7 @@ class ServicesPart:
         supervisor: Supervisor,
         *,
         ports: PublicPorts,
+        private: Iterator[int],
         web: Callable[[], WebConfiguration],
     ) -> None:
         self._settings = settings
@@ -50,8 +51,10 @@ class ServicesPart:
         self._certificates = certificates
         self._supervisor = supervisor
         self._ports = ports
-        self._private = Endpoint("127.0.0.1", free_ports(1)[0])
-        self._blueprint = Blueprint(settings, state, certificates, private=self._private, web=web)
+        self._private = Endpoint("127.0.0.1", next(private))
+        self._blueprint = Blueprint(
+            settings, state, certificates, private=self._private, web=web, ports=private
+        )
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
         self._edge_lags = False
