@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from support.edge import World, running_world, until
+from support.edge import World, running_world
+from support.waiting import until
 
 HSTS = "max-age=63072000; includeSubDomains; preload"
 

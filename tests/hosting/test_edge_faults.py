@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.edge import RESIDENTS, Browser, World, running_world, until
+from support.edge import RESIDENTS, Browser, World, running_world
+from support.waiting import until
 from troth.hosting.edge import render
 
 KEY = {"Idempotency-Key": "a1b2"}

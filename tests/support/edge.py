@@ -9,13 +9,14 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from support.waiting import until
 from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, start_spec
@@ -199,13 +200,6 @@ def told(answer: httpx.Response) -> dict[str, list[str]]:
     for name, value in answer.json()["headers"]:
         headers.setdefault(name, []).append(value)
     return headers
-
-
-async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Wait for something in another process that tells nobody when it happens."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 there is no event to wait for
-            await asyncio.sleep(0.02)
 
 
 async def listening(port: int) -> None:
