@@ -195,4 +195,3 @@ async def test_a_leader_whose_postgres_is_killed_loses_no_acknowledged_write(
     await writers.during(kill(), after=5)
     assert writers.acknowledged
     assert await writers.lost() == set()
-    assert writers.longest_pause < 10

@@ -30,9 +30,15 @@ class Writers:
         await asyncio.gather(*writers, watch, return_exceptions=True)
 
     async def lost(self) -> set[int]:
-        """Acknowledged writes that are not in the database."""
-        rows = await self._database.fetch("select id from troth.note")
-        return self.acknowledged - {row["id"] for row in rows}
+        """Acknowledged writes that are not in the database, once it has a leader again, which on a busy
+        machine may take longer than one call waits for it."""
+        async with asyncio.timeout(90):
+            while True:
+                try:
+                    rows = await self._database.fetch("select id from troth.note")
+                except Unavailable:
+                    continue
+                return self.acknowledged - {row["id"] for row in rows}
 
     async def _write(self) -> None:
         for number in self._numbers:
