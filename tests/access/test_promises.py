@@ -48,17 +48,18 @@ def test_a_replayed_cookie_is_judged_by_every_domain(own: int, answers: dict[str
 
 
 @pytest.mark.parametrize(
-    ("opened", "refused", "verdict"),
+    ("opened", "refused", "seconds", "verdict"),
     [
-        (200, {"missing": 401, "expired": 401}, "proved"),
-        (200, {"missing": 401, "expired": 200}, "broken"),
-        (503, {"missing": 401}, "unknown"),
+        (200, {"missing": 401, "expired": 401}, 300, "proved"),
+        (200, {"missing": 401, "expired": 200}, 300, "broken"),
+        (200, {"missing": 401, "expired": 401}, 86_400, "broken"),
+        (503, {"missing": 401}, 300, "unknown"),
     ],
 )
-def test_one_accepted_bad_token_breaks_the_promise(
-    opened: int, refused: dict[str, int], verdict: str
+def test_one_accepted_bad_token_or_one_that_lives_for_long_breaks_the_promise(
+    opened: int, refused: dict[str, int], seconds: int, verdict: str
 ) -> None:
-    assert judge_tokens(opened, refused).verdict == verdict
+    assert judge_tokens(opened, refused, seconds).verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from troth.access.forgery import forgeries
+from troth.access.forgery import claims_of, forgeries
 from troth.access.visit import (
     Account,
     Visit,
@@ -124,7 +124,8 @@ async def probe_tokens(view: AccessView) -> Finding:
         }
         await sign_out(visitor, view.face, visit)
         statuses["revoked"] = await _status(visitor, view, good)
-    return judge_tokens(opened, statuses)
+    claims = claims_of(good)
+    return judge_tokens(opened, statuses, int(claims["exp"]) - int(claims["iat"]))
 
 
 async def _bad_tokens(view: AccessView, good: str) -> dict[str, str]:
@@ -146,15 +147,26 @@ async def _status(visitor: Visitor, view: AccessView, token: str) -> int:
     return answer.status_code
 
 
-def judge_tokens(opened: int, refused: Mapping[str, int]) -> Finding:
-    """The verdict: `opened` is the status of a good token, `refused` the statuses of the bad ones."""
-    raw: dict[str, object] = {"good": opened, "bad": dict(refused)}
+LONGEST_LIFE = 15 * 60
+"""Seconds: the promise speaks of minutes."""
+
+
+def judge_tokens(opened: int, refused: Mapping[str, int], seconds: int) -> Finding:
+    """The verdict: `opened` is the status of a good token, `seconds` its whole life, `refused` the statuses
+    of the bad ones."""
+    raw: dict[str, object] = {"good": opened, "seconds": seconds, "bad": dict(refused)}
     if opened != 200:
         return Finding("unknown", f"A good token was answered {opened}, so refusals show nothing.", raw)
     accepted = [f"{kind} ({status})" for kind, status in refused.items() if status != 401]
     if accepted:
         return Finding("broken", f"Not refused: {', '.join(accepted)}.", raw)
-    return Finding("proved", f"Refused: {', '.join(refused)}; a good token of 5 minutes was accepted.", raw)
+    if seconds > LONGEST_LIFE:
+        return Finding("broken", f"An access token lives for {seconds / 60:g} minutes.", raw)
+    return Finding(
+        "proved",
+        f"Refused: {', '.join(refused)}; a good token of {seconds / 60:g} minutes was accepted.",
+        raw,
+    )
 
 
 async def probe_sessions(view: AccessView) -> Finding:
