@@ -29,7 +29,7 @@ from bench.load import Plan  # noqa: E402
 from bench.read_app import SCHEMA  # noqa: E402
 from bench.results import entry, record  # noqa: E402
 from support.postgres import Server, Tenant, free_port, new_tenant  # noqa: E402
-from troth.access.accounts import Accounts, Profile  # noqa: E402
+from troth.access.accounts.people import Accounts, Profile  # noqa: E402
 from troth.access.sessions import Sessions  # noqa: E402
 from troth.access.signing import SigningKeys  # noqa: E402
 from troth.access.tenants import DomainDirectory  # noqa: E402

@@ -32,7 +32,7 @@ ONLY_IN = {
         "core/secret.py",
         "data/sealing.py",
         "data/keys.py",
-        "access/passwords.py",
+        "access/accounts/passwords.py",
     ),
     "starlette": ("web/",),
     "granian": ("hosting/runner.py",),

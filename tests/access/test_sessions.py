@@ -3,7 +3,7 @@
 import pytest
 
 from support.access import Access, House, furnish
-from troth.access.accounts import Profile
+from troth.access.accounts.people import Profile
 from troth.access.errors import NoSession
 from troth.access.sessions import token_hash
 

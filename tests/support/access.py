@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 
 from support.postgres import Tenant, new_tenant
-from troth.access.accounts import Accounts, Profile
-from troth.access.clients import Clients
-from troth.access.grants import Grants
-from troth.access.id_token import IdTokens
-from troth.access.interactions import Interactions
-from troth.access.passwords import Passwords
+from troth.access.accounts.passwords import Passwords
+from troth.access.accounts.people import Accounts, Profile
+from troth.access.accounts.signin import SignIn
+from troth.access.oauth.clients import Clients
+from troth.access.oauth.grants import Grants
+from troth.access.oauth.id_token import IdTokens
+from troth.access.oauth.interactions import Interactions
 from troth.access.sessions import Begun, Sessions
-from troth.access.signin import SignIn
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
 from troth.access.tokens import AccessTokens, Authenticator

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from support.access import Access, House, furnish, password_hash
-from troth.access.accounts import Profile
+from troth.access.accounts.people import Profile
 from troth.access.tokens import Bearer
 from troth.core.db import Database
 from troth.data.collections import Collection, compile_collection

@@ -66,7 +66,7 @@ def _plan(launch: Launch, supervisor: Supervisor, word: str) -> Plan:
     async def report() -> object:
         return [{"name": "a", "role": "leader"}]
 
-    async def factsheet() -> dict[str, object]:
+    async def factsheet(_: dict[str, object]) -> dict[str, object]:
         broken = {
             "id": "data.https",
             "sentence": "S.",

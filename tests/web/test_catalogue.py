@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from troth.access.scopes import scope_set
-from troth.web.catalogue import LANGUAGES, TEXTS, sentences, words_for
+from troth.web.catalogue import LANGUAGES, sentences, words_for
 from troth.web.pages import HERE
+from troth.web.texts import TEXTS
 
 
 def test_both_languages_ask_for_the_same_values() -> None:

@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from troth.access.accounts import Accounts
-from troth.access.passwords import Passwords
+from troth.access.accounts.passwords import Passwords
+from troth.access.accounts.people import Accounts
 from troth.core.config import Settings, load_settings
 from troth.core.db import Database
 from troth.core.secret import Secret

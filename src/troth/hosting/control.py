@@ -19,7 +19,7 @@ import msgspec
 from troth.core.errors import PlatformError, TrothError
 from troth.hosting.wire import encode
 
-REQUEST_LIMIT = 16 << 10
+REQUEST_LIMIT = 1 << 20
 ANSWER_LIMIT = 4 << 20
 SECONDS = 10.0
 WORK_SECONDS = 180.0

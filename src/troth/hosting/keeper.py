@@ -21,7 +21,7 @@ from troth.hosting import control, isolation, processes
 from troth.hosting.crashes import Exit, bound_log, describe
 from troth.hosting.duties import Duties
 from troth.hosting.lock import hold_inherited, take
-from troth.hosting.plan import Build, Launch, Plan, Report
+from troth.hosting.plan import Action, Build, Launch, Plan, Report
 from troth.hosting.progress import Event, Failed, Progress, Ready, Stopped, Stopping, failed, titles
 from troth.hosting.steps import StepRunner
 from troth.hosting.supervisor import Supervisor
@@ -157,14 +157,14 @@ class Keeper:
                 self._ask_to_stop()
                 return {"stopping": True}
             case str(name) if self._plan is not None and name in self._plan.actions:
-                return await self._act(self._plan.actions[name])
+                return await self._act(self._plan.actions[name], request)
             case other:
                 raise PlatformError(f"The keeper cannot do {other!r} now.")
 
-    async def _act(self, action: Callable[[], Awaitable[control.Answer]]) -> control.Answer:
+    async def _act(self, action: Action, request: control.Answer) -> control.Answer:
         if self._condition != "ready":
             raise PlatformError("The platform is not up yet.", hint="See: troth status")
-        return await action()
+        return await action({name: value for name, value in request.items() if name != "do"})
 
     async def _status(self) -> control.Answer:
         self._troubles = await self._find_troubles()

@@ -8,6 +8,9 @@ import msgspec
 Tell = Callable[[str], None]
 """Replaces the few words shown beside a running step, e.g. `2 of 3 members are running`."""
 
+Action = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
+"""Something else that the control socket does on request: arguments in, answer out, both JSON objects."""
+
 Report = Callable[[], Awaitable[object]]
 """Looks at one part of the platform; what it returns is shown by `troth status` (with a JSON form)."""
 
@@ -104,7 +107,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     summary: Callable[[], Awaitable[Summary]]
     duties: tuple[Duty, ...] = ()
     status: dict[str, Report] = {}
-    actions: dict[str, Callable[[], Awaitable[dict[str, object]]]] = {}
+    actions: dict[str, Action] = {}
     troubles: Callable[[], Awaitable[tuple[str, ...]]] = no_troubles
 
 

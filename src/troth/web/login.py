@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from troth.access.accounts import Accounts
-from troth.access.authorize import AuthorizationRequest
-from troth.access.clients import Clients
+from troth.access.accounts.people import Accounts
+from troth.access.accounts.signin import SignIn
 from troth.access.errors import NoSession, OAuthError, SignInRefused
-from troth.access.interactions import Interactions
+from troth.access.oauth.authorize import AuthorizationRequest
+from troth.access.oauth.clients import Clients
+from troth.access.oauth.interactions import Interactions
 from troth.access.sessions import Sessions
-from troth.access.signin import SignIn
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import TooMany
 from troth.web.answers import NO_STORE, request_id

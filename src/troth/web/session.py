@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from troth.access.accounts import Accounts
+from troth.access.accounts.people import Accounts
 from troth.access.sessions import Session, Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.access.tokens import AccessTokens

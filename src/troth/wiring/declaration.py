@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from troth.access.accounts import Accounts, Profile
-from troth.access.passwords import Passwords, new_password
+from troth.access.accounts.passwords import Passwords, new_password
+from troth.access.accounts.people import Accounts, Profile
 from troth.access.tenants import Branding, Logo
 from troth.core.config import (
     BrandingSettings,

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import msgspec
 
-from troth.access.accounts import Accounts
-from troth.access.passwords import Passwords
+from troth.access.accounts.passwords import Passwords
+from troth.access.accounts.people import Accounts
 from troth.core.clock import SystemClock
 from troth.core.config import Settings, find_line, load_settings
 from troth.core.db import Database

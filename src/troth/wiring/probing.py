@@ -69,7 +69,7 @@ class Probing:
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
-    async def factsheet(self) -> dict[str, object]:
+    async def factsheet(self, _: dict[str, object]) -> dict[str, object]:
         """Run every probe now and put the factsheet together."""
         async with self._one_round, self._databases() as (app, auditor):
             evidence = await gather_evidence(self._probes(app, auditor), self._clock)

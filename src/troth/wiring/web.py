@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 
 from troth import VERSION
-from troth.access.accounts import Accounts
-from troth.access.clients import Clients
-from troth.access.grants import Grants
-from troth.access.id_token import IdTokens
-from troth.access.interactions import Interactions
-from troth.access.passwords import Passwords
+from troth.access.accounts.passwords import Passwords
+from troth.access.accounts.people import Accounts
+from troth.access.accounts.signin import SignIn
+from troth.access.oauth.clients import Clients
+from troth.access.oauth.grants import Grants
+from troth.access.oauth.id_token import IdTokens
+from troth.access.oauth.interactions import Interactions
 from troth.access.sessions import Sessions
-from troth.access.signin import SignIn
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
 from troth.access.tokens import AccessTokens, Authenticator

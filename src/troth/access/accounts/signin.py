@@ -6,9 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
-from troth.access.accounts import MAX_EMAIL, Accounts, Candidate
+from troth.access.accounts.passwords import Passwords, needs_upgrade
+from troth.access.accounts.people import MAX_EMAIL, Accounts, Candidate
 from troth.access.errors import SignInRefused, WrongPassword
-from troth.access.passwords import Passwords, needs_upgrade
 from troth.access.sessions import Begun, Sessions
 from troth.access.tenants import Domain
 from troth.core.db import Database

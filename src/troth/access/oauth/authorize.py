@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from troth.access.clients import Client, Clients
 from troth.access.errors import (
     InvalidRequest,
     InvalidScope,
@@ -21,6 +20,7 @@ from troth.access.errors import (
     RequestUriNotSupported,
     UnsupportedResponseType,
 )
+from troth.access.oauth.clients import Client, Clients
 from troth.access.scopes import ScopeSet, asked_scopes
 from troth.access.tenants import Domain
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import msgspec
 
-from troth.access.authorize import AuthorizationRequest
 from troth.access.errors import InvalidRequest
+from troth.access.oauth.authorize import AuthorizationRequest
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain
 from troth.core.clock import Clock

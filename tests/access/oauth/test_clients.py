@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.access import CALLBACK, House, furnish
-from troth.access.clients import Client
+from troth.access.oauth.clients import Client
 from troth.access.scopes import ScopeSet
 
 

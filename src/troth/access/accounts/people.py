@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from troth.access.passwords import Passwords
+from troth.access.accounts.passwords import Passwords
 from troth.access.ports import Sealer
 from troth.core.db import Database
 from troth.core.errors import Unprocessable

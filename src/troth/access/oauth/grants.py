@@ -14,8 +14,6 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from troth.access.authorize import AuthorizationRequest, code_location
-from troth.access.clients import Client, Clients, may_be_anybodys
 from troth.access.errors import (
     AccessDenied,
     ConsentRequired,
@@ -26,7 +24,9 @@ from troth.access.errors import (
     LoginRequired,
     UnsupportedGrantType,
 )
-from troth.access.id_token import IdTokens
+from troth.access.oauth.authorize import AuthorizationRequest, code_location
+from troth.access.oauth.clients import Client, Clients, may_be_anybodys
+from troth.access.oauth.id_token import IdTokens
 from troth.access.scopes import OPENID, ScopeSet, covers, grant_for_client, scope_set
 from troth.access.sessions import Session, Sessions, token_hash
 from troth.access.tenants import Domain

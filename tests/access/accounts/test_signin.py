@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
-from troth.access.accounts import Profile
+from troth.access.accounts.passwords import Passwords
+from troth.access.accounts.people import Profile
+from troth.access.accounts.signin import MOST_FROM_ONE_PLACE, SignIn, place_of
 from troth.access.errors import NoSession, SignInRefused
-from troth.access.passwords import Passwords
-from troth.access.signin import MOST_FROM_ONE_PLACE, SignIn, place_of
 from troth.core.db import Database
 from troth.core.errors import TooMany, Unprocessable
 

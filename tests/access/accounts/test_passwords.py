@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.access.errors import WrongPassword
-from troth.access.passwords import (
+from troth.access.accounts.passwords import (
     PasswordHash,
     Passwords,
     needs_upgrade,
     new_password,
     parse_password_hash,
 )
+from troth.access.errors import WrongPassword
 from troth.core.errors import TooMany
 
 FEW = 1000

@@ -1,0 +1,25 @@
+"""`/oauth/*` and the metadata of an issuer: the HTTP side of the authorization server."""
+
+from starlette.routing import Route
+
+from troth.web.oauth.back import BackChannel
+from troth.web.oauth.front import FrontChannel
+from troth.web.oauth.open import open_route
+from troth.web.oauth.services import OAuthServices
+from troth.web.pages import page
+
+
+def routes(services: OAuthServices) -> list[Route]:
+    """The authorization server's routes."""
+    front, back = FrontChannel(services), BackChannel(services)
+    return [
+        Route("/oauth/authorize", page(services, front.authorize), methods=["GET"]),
+        Route("/oauth/authorize", page(services, front.as_get), methods=["POST"]),
+        Route("/oauth/consent", page(services, front.consent), methods=["POST"]),
+        open_route(services, "/oauth/token", back.token, "POST"),
+        open_route(services, "/oauth/revoke", back.revoke, "POST"),
+        open_route(services, "/oauth/userinfo", back.userinfo, "GET", "POST"),
+        open_route(services, "/oauth/jwks", back.jwks, "GET"),
+        open_route(services, "/.well-known/openid-configuration", back.describe, "GET"),
+        open_route(services, "/.well-known/oauth-authorization-server", back.describe, "GET"),
+    ]

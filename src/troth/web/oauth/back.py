@@ -1,0 +1,79 @@
+"""The back channel: what a client calls by itself. No cookie is looked at."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from troth.access.errors import (
+    InsufficientScope,
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
+)
+from troth.access.scopes import OPENID
+from troth.access.tenants import Domain
+from troth.access.tokens import read_bearer
+from troth.core.errors import Malformed, TooLarge, Unauthenticated, UnsupportedMedia
+from troth.web.answers import NO_STORE, json_response, request_id
+from troth.web.forms import once, read_form
+from troth.web.oauth.metadata import metadata
+from troth.web.oauth.services import OAuthServices
+
+
+class BackChannel:
+    """What a client calls by itself. No cookie is looked at."""
+
+    def __init__(self, services: OAuthServices) -> None:
+        self._services = services
+
+    async def token(self, request: Request, domain: Domain) -> Response:
+        """The token endpoint (RFC 6749 section 3.2)."""
+        form = await _client_form(request)
+        answer = await self._services.grants.exchange(domain, form, trace=request_id(request))
+        return json_response(answer, headers={"Pragma": "no-cache"})
+
+    async def revoke(self, request: Request, domain: Domain) -> Response:
+        """Revocation (RFC 7009): 200 whether the token was one or not."""
+        form = await _client_form(request)
+        await self._services.grants.revoke(domain, form, trace=request_id(request))
+        return Response(status_code=200, headers=NO_STORE)
+
+    async def userinfo(self, request: Request, domain: Domain) -> Response:
+        """OpenID Connect Core section 5.3, for as long as the grant lives."""
+        services = self._services
+        try:
+            token = read_bearer(request.headers.get("authorization"))
+            principal = await services.tokens.verify(domain, token)
+            if OPENID not in principal.scopes:
+                raise InsufficientScope("the scope openid is needed")
+            session = await services.sessions.open_by_id(domain, principal.session)
+        except Unauthenticated as error:
+            raise InvalidToken("the access token is not valid", detail=error.detail) from None
+        profile = await services.accounts.profile(session.tenant, session.person, session.profile)
+        claims = {"sub": str(session.person)}
+        if "profile" in principal.scopes:
+            claims["name"] = profile.name
+        if "email" in principal.scopes:
+            claims["email"] = profile.email
+        return json_response(claims)
+
+    async def jwks(self, request: Request, domain: Domain) -> Response:
+        """The issuer's public keys (RFC 7517 section 5)."""
+        ring = await self._services.keys.ring(domain)
+        return json_response(ring.public, headers={"Cache-Control": "public, max-age=60"})
+
+    async def describe(self, request: Request, domain: Domain) -> Response:
+        """Both metadata documents (RFC 8414, OpenID Connect Discovery) say the same."""
+        document = metadata(domain, self._services.collection_titles)
+        return json_response(document, headers={"Cache-Control": "public, max-age=60"})
+
+
+async def _client_form(request: Request) -> dict[str, str]:
+    """The form of a public client. Raises OAuthError, also for credentials in a header: it has none."""
+    if "authorization" in request.headers:
+        raise InvalidClient("this client has no secret; send client_id in the form")
+    try:
+        return once(await read_form(request))
+    except (Malformed, TooLarge, UnsupportedMedia) as error:
+        raise InvalidRequest(
+            "the form cannot be read, or a field occurs twice", detail=error.public
+        ) from None

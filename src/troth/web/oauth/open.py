@@ -1,0 +1,56 @@
+"""Routes that any origin may call, and errors in OAuth's own shape."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from troth.access.errors import (
+    InsufficientScope,
+    InvalidToken,
+    OAuthError,
+)
+from troth.access.tenants import Domain
+from troth.web.answers import json_response, problems
+from troth.web.oauth.services import OAuthServices
+
+_ANYBODY = {"Access-Control-Allow-Origin": "*"}
+"""For endpoints that no cookie opens: applications in browsers of other origins may call them."""
+
+_PREFLIGHT = {
+    **_ANYBODY,
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+
+
+OpenHandler = Callable[[Request, Domain], Awaitable[Response]]
+
+
+def open_route(services: OAuthServices, path: str, handler: OpenHandler, *methods: str) -> Route:
+    """A route that any origin may call, with errors in OAuth's own shape."""
+
+    async def answer(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=_PREFLIGHT)
+        domain = await services.directory.find(request.headers.get("host", ""))
+        try:
+            response = await handler(request, domain)
+        except OAuthError as error:
+            response = oauth_error(error)
+        response.headers.update(_ANYBODY)
+        return response
+
+    return Route(path, problems(answer), methods=[*methods, "OPTIONS"])
+
+
+def oauth_error(error: OAuthError) -> Response:
+    """RFC 6749 section 5.2; for tokens RFC 6750 section 3."""
+    response = json_response({"error": error.code, "error_description": error.public}, error.status)
+    if isinstance(error, InvalidToken | InsufficientScope):
+        response.headers["WWW-Authenticate"] = f'Bearer realm="userinfo", error="{error.code}"'
+    elif error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="token"'
+    return response

@@ -1,0 +1,42 @@
+"""What the authorization server's routes ask for."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from troth.access.accounts.people import Accounts
+from troth.access.oauth.clients import Clients
+from troth.access.oauth.grants import Grants
+from troth.access.oauth.interactions import Interactions
+from troth.access.sessions import Sessions
+from troth.access.signing import SigningKeys
+from troth.access.tenants import DomainDirectory
+from troth.access.tokens import AccessTokens
+from troth.core.clock import Clock
+from troth.web.pages import Pages
+
+
+class OAuthServices(Protocol):
+    """What these routes need. `collection_titles` says how people call each collection."""
+
+    @property
+    def directory(self) -> DomainDirectory: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def clients(self) -> Clients: ...
+    @property
+    def grants(self) -> Grants: ...
+    @property
+    def interactions(self) -> Interactions: ...
+    @property
+    def keys(self) -> SigningKeys: ...
+    @property
+    def tokens(self) -> AccessTokens: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def pages(self) -> Pages: ...
+    @property
+    def collection_titles(self) -> Mapping[str, str]: ...

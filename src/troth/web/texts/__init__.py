@@ -1,0 +1,11 @@
+"""What pages say: one module for each subject, each text in English and German."""
+
+from troth.web.texts import authorization, errors, scopes, signing_in
+
+_SUBJECTS = (signing_in.TEXTS, authorization.TEXTS, errors.TEXTS, scopes.TEXTS)
+
+TEXTS: dict[str, tuple[str, str]] = {key: text for subject in _SUBJECTS for key, text in subject.items()}
+"""Each text in the order of `catalogue.LANGUAGES`."""
+
+if len(TEXTS) != sum(map(len, _SUBJECTS)):
+    raise ValueError("two subjects use the same key")
