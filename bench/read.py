@@ -25,7 +25,7 @@ import msgspec
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench.load import Plan  # noqa: E402
+from bench.load import Plan, Side  # noqa: E402
 from bench.read_app import SCHEMA  # noqa: E402
 from bench.results import entry, record  # noqa: E402
 from support.postgres import Server, Tenant, free_port, new_tenant  # noqa: E402
@@ -153,12 +153,8 @@ class Instance:
     def load(self, ours: str, against: str, headers: dict[str, str]) -> list[tuple[float, float]]:
         """Requests a second on both paths, turn by turn."""
         plan = Plan(
-            port=self.port,
-            ca=str(self.servers.certificate_file),
-            certificate=str(self.caller.certificate),
-            key=str(self.caller.key),
-            ours=_request(ours, headers),
-            against=_request(against, headers),
+            ours=self._side(ours, headers),
+            against=self._side(against, headers),
             requests=REQUESTS,
             connections=CONNECTIONS,
             turns=TURNS,
@@ -185,6 +181,15 @@ class Instance:
                 except httpx.TransportError:
                     await asyncio.sleep(0.1)
             return {(await client.get(path, headers=headers)).content for path in paths}
+
+    def _side(self, path: str, headers: dict[str, str]) -> Side:
+        return Side(
+            port=self.port,
+            ca=str(self.servers.certificate_file),
+            certificate=str(self.caller.certificate),
+            key=str(self.caller.key),
+            request=_request(path, headers),
+        )
 
     def _client(self) -> httpx.AsyncClient:
         context = httpx.create_ssl_context(verify=str(self.servers.certificate_file))
