@@ -15,8 +15,9 @@ export NODE_USE_SYSTEM_CA := 1
 # The node that Playwright brings along wants a library which a bare Debian lacks; the wheel's does not.
 export PLAYWRIGHT_NODEJS_PATH := $(CURDIR)/.tools/bin/node
 
-UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-config --upgrade --quiet
+DJANGO_TOOLKIT := bench/peers/django_toolkit
 
 title = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
@@ -60,7 +61,7 @@ chaos-short: venv etcd openssl certutil curl chromium npm ## The same, one round
 	$(call title,chaos, one round)
 	@TROTH_CHAOS_ROUNDS=1 pytest -m chaos --timeout 900 $(ARGS)
 
-bench: venv etcd ## Measure against peers, as ratios
+bench: venv etcd npm ## Measure against peers, as ratios
 	@python -m bench $(ARGS)
 
 venv: .venv/made-from.json ## The Python environment, from the hash-pinned lock
@@ -78,9 +79,10 @@ tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json .venv/mad
 	@cd tests/npm && npm ci --loglevel error && touch node_modules/.package-lock.json
 
 lock: venv ## Resolve anew and write both lock files and the npm lock
-	@$(UV_COMPILE) --output-file requirements.lock
-	@$(UV_COMPILE) --extra dev --output-file requirements-dev.lock
-	@cd tests/npm && npm install --package-lock-only --loglevel error
+	@$(UV_COMPILE) pyproject.toml --output-file requirements.lock
+	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
+	@$(UV_COMPILE) $(DJANGO_TOOLKIT)/requirements.in --output-file $(DJANGO_TOOLKIT)/requirements.lock
+	@for place in tests/npm bench/peers/oidc_provider; do (cd $$place && npm install --package-lock-only --loglevel error); done
 
 clean: ## Remove what make has made; never the state folder
-	@rm -rf .venv .tools tests/npm/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info
+	@rm -rf .venv .tools tests/npm/node_modules bench/peers/*/.venv bench/peers/*/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info

@@ -21,9 +21,9 @@ import uvloop
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """A server on loopback and what it is asked: a whole HTTP/1.1 request.
 
-    With `follow`, each connection keeps a chain of its own: `{next}` in the body of the request stands for the
-    member of that name in the answer before (a rotated refresh token), beginning with one of `starts`; its
-    head then says `content-length: {length}`.
+    With `follow`, each connection keeps a chain of its own: `{next}` in the body of the request stands for
+    the member of that name in the answer before (a rotated refresh token), beginning with one of `starts`;
+    its head then says `content-length: {length}`.
     """
 
     port: int

@@ -73,7 +73,13 @@ def test_no_python_file_is_a_giant() -> None:
 
 
 def test_every_requirement_is_pinned_by_hash() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    names = sorted(str(path.relative_to(ROOT)) for path in tracked() if path.suffix == ".lock")
+    assert names == [
+        "bench/peers/django_toolkit/requirements.lock",
+        "requirements-dev.lock",
+        "requirements.lock",
+    ]
+    for name in names:
         text = (ROOT / name).read_text().replace("\\\n", " ")
         pins = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
         loose = [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin]
