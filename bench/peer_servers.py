@@ -1,17 +1,16 @@
 """The authorization servers that ours is measured against, each started as its makers would run it fast.
 
-node oidc-provider (npm, in memory, one process) and django-oauth-toolkit (PyPI, on the same PostgreSQL as ours,
-under the same HTTP server). Both speak TLS 1.3 with a client certificate, like our own instances. What they
-need is installed beside their files in `bench/peers`, from lock files of their own.
+node oidc-provider (npm, in memory, one process) and django-oauth-toolkit (PyPI, on the same PostgreSQL as
+ours, under the same HTTP server). Both speak TLS 1.3 with a client certificate, like our own instances. What
+they need is installed beside their files in `bench/peers`, from lock files of their own.
 """
 
 import base64
-import json
 import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -80,6 +79,14 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What a peer prints about the tokens that were made for the comparison."""
+
+    refresh: tuple[str, ...]
+    access: str
+    userinfo: str = ""
+
+
 class Certificates(msgspec.Struct, frozen=True):
     """Of the loader, and what the peer listens with."""
 
@@ -142,9 +149,9 @@ def oidc_provider(folder: Path, *, chains: int) -> Generator[Peer]:
             port=port,
             secret=secret,
             certificates=certificates,
-            refresh=tuple(told["refresh"]),
-            access=told["access"],
-            userinfo=told["userinfo"],
+            refresh=told.refresh,
+            access=told.access,
+            userinfo=told.userinfo,
         )
 
 
@@ -178,7 +185,7 @@ def django_toolkit(folder: Path, server: Server, *, chains: int) -> Generator[Pe
     )
     if prepared.returncode:
         raise RuntimeError(f"django-oauth-toolkit could not be prepared:\n{prepared.stderr}")
-    told = json.loads(prepared.stdout)
+    told = msgspec.json.decode(prepared.stdout, type=Told)
     argv = [
         *(str(place / ".venv" / "bin" / "granian"), "--interface", "wsgi", "--no-ws", "--log-level", "error"),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", "4"),
@@ -191,8 +198,8 @@ def django_toolkit(folder: Path, server: Server, *, chains: int) -> Generator[Pe
             port=port,
             secret=secret,
             certificates=certificates,
-            refresh=tuple(told["refresh"]),
-            access=told["access"],
+            refresh=told.refresh,
+            access=told.access,
         )
 
 
@@ -203,9 +210,9 @@ def _install(place: Path) -> None:
     subprocess.run([*uv, *words, "requirements.lock"], cwd=place, check=True)
 
 
-def _write(file: Path, settings: dict[str, object]) -> Path:
+def _write(file: Path, settings: Mapping[str, object]) -> Path:
     file.touch(mode=0o600)
-    file.write_text(json.dumps(settings))
+    file.write_bytes(msgspec.json.encode(settings))
     return file
 
 
@@ -228,9 +235,9 @@ def _running(argv: list[str], *, environment: dict[str, str]) -> Generator["subp
         process.wait(30)
 
 
-def _first_line(process: "subprocess.Popen[str]") -> dict[str, object]:
+def _first_line(process: "subprocess.Popen[str]") -> Told:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         raise RuntimeError("the peer ended before it was ready")
-    return json.loads(line)
+    return msgspec.json.decode(line, type=Told)

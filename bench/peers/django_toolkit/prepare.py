@@ -13,12 +13,12 @@ import django
 
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.utils import timezone  # noqa: E402
-from oauth2_provider.models import AccessToken, Application, RefreshToken  # noqa: E402
-from oauthlib.common import generate_token  # noqa: E402
-from site_settings import PLACE  # noqa: E402
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, Application, RefreshToken
+from oauthlib.common import generate_token
+from site_settings import PLACE
 
 SCOPE = "tickets:read announcements:read"
 
