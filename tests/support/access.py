@@ -10,6 +10,7 @@ from support.postgres import Tenant, new_tenant
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
+from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.id_token import IdTokens
@@ -66,9 +67,10 @@ class Access:
         self.tokens = AccessTokens(self.keys, self.clock)
         self.authenticator = Authenticator(self.directory, self.tokens)
         self.clients = Clients(database)
+        self.client_authentication = ClientAuthentication(database, self.clients)
         self.interactions = Interactions(self.keys, self.clock)
         self.grants = Grants(
-            database, self.clients, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock
+            database, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock
         )
         self.public_paths = {"app": ("/assets/",)}
 

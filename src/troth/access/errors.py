@@ -9,6 +9,9 @@ RequestError
     ├── InvalidRequest  InvalidClient  InvalidGrant  InvalidScope
     ├── InvalidToken  InsufficientScope
     ├── UnsupportedGrantType  UnsupportedResponseType
+    ├── UnauthorizedClient
+    ├── InvalidRequestObject  InvalidRequestUri    RFC 9101 section 7, RFC 9126
+    ├── InvalidRedirectUri  InvalidClientMetadata  UnapprovedSoftwareStatement   RFC 7591 section 3.2.2
     ├── RequestNotSupported  RequestUriNotSupported  RegistrationNotSupported
     └── AccessDenied  LoginRequired  ConsentRequired
 TrothError
@@ -93,6 +96,32 @@ class InsufficientScope(OAuthError):
 
 class UnsupportedGrantType(OAuthError):
     code = "unsupported_grant_type"
+
+
+class UnauthorizedClient(OAuthError):
+    """The client proved who it is, and was not registered for this (RFC 6749 section 5.2)."""
+
+    code = "unauthorized_client"
+
+
+class InvalidRequestObject(OAuthError):
+    code = "invalid_request_object"
+
+
+class InvalidRequestUri(OAuthError):
+    code = "invalid_request_uri"
+
+
+class InvalidRedirectUri(OAuthError):
+    code = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(OAuthError):
+    code = "invalid_client_metadata"
+
+
+class UnapprovedSoftwareStatement(OAuthError):
+    code = "unapproved_software_statement"
 
 
 class UnsupportedResponseType(OAuthError):

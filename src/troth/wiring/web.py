@@ -12,6 +12,7 @@ from troth import VERSION
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
+from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.id_token import IdTokens
@@ -49,6 +50,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Accounts
     sign_in: SignIn
     clients: Clients
+    client_authentication: ClientAuthentication
     interactions: Interactions
     grants: Grants
     keys: SigningKeys
@@ -101,8 +103,9 @@ def compose(
         accounts=accounts,
         sign_in=SignIn(database, accounts, passwords, sessions),
         clients=clients,
+        client_authentication=ClientAuthentication(database, clients),
         interactions=Interactions(keys, clock),
-        grants=Grants(database, clients, sessions, tokens, IdTokens(keys, clock), clock),
+        grants=Grants(database, sessions, tokens, IdTokens(keys, clock), clock),
         keys=keys,
         tokens=tokens,
         authenticator=Authenticator(directory, tokens),

@@ -17,7 +17,6 @@ from uuid_utils.compat import uuid7
 from troth.access.errors import (
     AccessDenied,
     ConsentRequired,
-    InvalidClient,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -25,7 +24,8 @@ from troth.access.errors import (
     UnsupportedGrantType,
 )
 from troth.access.oauth.authorize import AuthorizationRequest, code_location
-from troth.access.oauth.clients import Client, Clients, may_be_anybodys
+from troth.access.oauth.client_authentication import ClientRequest
+from troth.access.oauth.clients import Client, may_be_anybodys
 from troth.access.oauth.id_token import IdTokens
 from troth.access.scopes import OPENID, ScopeSet, covers, grant_for_client, scope_set
 from troth.access.sessions import Session, Sessions, token_hash
@@ -82,14 +82,12 @@ class Grants:
     def __init__(
         self,
         database: Database,
-        clients: Clients,
         sessions: Sessions,
         tokens: AccessTokens,
         id_tokens: IdTokens,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._clients = clients
         self._sessions = sessions
         self._tokens = tokens
         self._id_tokens = id_tokens
@@ -164,18 +162,18 @@ class Grants:
             raise AccessDenied("the session ended")
         return Granted(code_location(domain, request, code))
 
-    async def exchange(self, domain: Domain, form: dict[str, str], *, trace: str = "") -> TokenResponse:
-        """The token endpoint (RFC 6749 section 4.1.3, RFC 7636 section 4.5). Raises OAuthError."""
-        # 1. Who asks? A public client says so; it has no secret to show.
-        client = await self.client_of(domain, form)
-        # 2. With what?
+    async def exchange(self, domain: Domain, client: Client, request: ClientRequest) -> TokenResponse:
+        """The token endpoint (RFC 6749 section 4.1.3, RFC 7636 section 4.5) for a client that proved who it
+        is. Raises OAuthError."""
+        form = request.form
+        # 1. With what?
         if not form.get("grant_type"):
             raise InvalidRequest("grant_type is missing")
         if form["grant_type"] != "authorization_code":
             raise UnsupportedGrantType("the only grant_type is authorization_code")
-        # 3. One atomic statement consumes the code, compares and grants; a replay has ended its grant.
-        redeemed = await self._redeem(domain, client, form, trace)
-        # 4. Tokens of that grant.
+        # 2. One atomic statement consumes the code, compares and grants; a replay has ended its grant.
+        redeemed = await self._redeem(domain, client, form, request.trace)
+        # 3. Tokens of that grant.
         bearer = Bearer(redeemed.session, redeemed.person, client.id, redeemed.scopes)
         minted = await self._tokens.mint(domain, bearer)
         id_token = ""
@@ -192,10 +190,10 @@ class Grants:
             minted.token, "Bearer", minted.expires_in(self._clock.now()), minted.scope, id_token
         )
 
-    async def revoke(self, domain: Domain, form: dict[str, str], *, trace: str = "") -> None:
+    async def revoke(self, domain: Domain, client: Client, request: ClientRequest) -> None:
         """Revocation (RFC 7009): ends the grant of a token that belongs to the client. An unknown token is
         no error. Raises OAuthError on a bad request."""
-        client = await self.client_of(domain, form)
+        form = request.form
         if not form.get("token"):
             raise InvalidRequest("token is missing")
         try:
@@ -203,16 +201,7 @@ class Grants:
         except Unauthenticated:
             return
         if principal.client == client.id:
-            await self._sessions.end_grant(domain, principal.session, client.id, request=trace)
-
-    async def client_of(self, domain: Domain, form: dict[str, str]) -> Client:
-        """The public client that a form names. Raises InvalidClient."""
-        if "client_secret" in form or "client_assertion" in form:
-            raise InvalidClient("this client has no secret; send client_id alone")
-        client = await self._clients.find(domain, form.get("client_id", ""))
-        if client is None:
-            raise InvalidClient("client_id is missing or not known here")
-        return client
+            await self._sessions.end_grant(domain, principal.session, client.id, request=request.trace)
 
     async def _agreed(self, domain: Domain, session: Session, client: Client) -> ScopeSet:
         texts = await self._database.fetchval(

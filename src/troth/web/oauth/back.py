@@ -5,16 +5,14 @@ from starlette.responses import Response
 
 from troth.access.errors import (
     InsufficientScope,
-    InvalidClient,
-    InvalidRequest,
     InvalidToken,
 )
 from troth.access.scopes import OPENID
 from troth.access.tenants import Domain
 from troth.access.tokens import read_bearer
-from troth.core.errors import Malformed, TooLarge, Unauthenticated, UnsupportedMedia
-from troth.web.answers import NO_STORE, json_response, request_id
-from troth.web.forms import once, read_form
+from troth.core.errors import Unauthenticated
+from troth.web.answers import NO_STORE, json_response
+from troth.web.oauth.client_request import read_client_request
 from troth.web.oauth.metadata import metadata
 from troth.web.oauth.services import OAuthServices
 
@@ -27,14 +25,16 @@ class BackChannel:
 
     async def token(self, request: Request, domain: Domain) -> Response:
         """The token endpoint (RFC 6749 section 3.2)."""
-        form = await _client_form(request)
-        answer = await self._services.grants.exchange(domain, form, trace=request_id(request))
+        asked = await read_client_request(request, domain)
+        client = await self._services.client_authentication.authenticate(domain, asked)
+        answer = await self._services.grants.exchange(domain, client, asked)
         return json_response(answer, headers={"Pragma": "no-cache"})
 
     async def revoke(self, request: Request, domain: Domain) -> Response:
         """Revocation (RFC 7009): 200 whether the token was one or not."""
-        form = await _client_form(request)
-        await self._services.grants.revoke(domain, form, trace=request_id(request))
+        asked = await read_client_request(request, domain)
+        client = await self._services.client_authentication.authenticate(domain, asked)
+        await self._services.grants.revoke(domain, client, asked)
         return Response(status_code=200, headers=NO_STORE)
 
     async def userinfo(self, request: Request, domain: Domain) -> Response:
@@ -65,15 +65,3 @@ class BackChannel:
         """Both metadata documents (RFC 8414, OpenID Connect Discovery) say the same."""
         document = metadata(domain, self._services.collection_titles)
         return json_response(document, headers={"Cache-Control": "public, max-age=60"})
-
-
-async def _client_form(request: Request) -> dict[str, str]:
-    """The form of a public client. Raises OAuthError, also for credentials in a header: it has none."""
-    if "authorization" in request.headers:
-        raise InvalidClient("this client has no secret; send client_id in the form")
-    try:
-        return once(await read_form(request))
-    except (Malformed, TooLarge, UnsupportedMedia) as error:
-        raise InvalidRequest(
-            "the form cannot be read, or a field occurs twice", detail=error.public
-        ) from None

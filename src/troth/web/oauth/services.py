@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from troth.access.accounts.people import Accounts
+from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.interactions import Interactions
@@ -26,6 +27,8 @@ class OAuthServices(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def clients(self) -> Clients: ...
+    @property
+    def client_authentication(self) -> ClientAuthentication: ...
     @property
     def grants(self) -> Grants: ...
     @property

@@ -1,0 +1,35 @@
+"""Clients of a house, registered as the operator would."""
+
+from typing import Any
+
+import msgspec
+
+from support.access import CALLBACK, CLIENT_SCOPES, House
+from troth.access.oauth.client_authentication import secret_hash
+from troth.access.oauth.clients import Registration
+from troth.core.secret import new_token
+
+
+async def add_client(
+    house: House, identifier: str, /, *, redirect_uris: tuple[str, ...] = (CALLBACK,), **registration: Any
+) -> str:
+    """A client of the house's tenant with this metadata; returns its secret, which only some need."""
+    secret = new_token()
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute(
+            "insert into troth.client (tenant_id, id, name, redirect_uris, scopes, registration)"
+            " values ($1, $2, $2, $3, $4, $5)",
+            house.tenant.id,
+            identifier,
+            list(redirect_uris),
+            CLIENT_SCOPES,
+            msgspec.json.encode(Registration(**registration)).decode(),
+        )
+        await connection.execute(
+            "insert into troth.client_secret (tenant_id, client_id, secret_hash) values ($1, $2, $3)",
+            house.tenant.id,
+            identifier,
+            secret_hash(secret),
+        )
+    return secret
