@@ -25,10 +25,11 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
-    "joserfc": ("core/jose.py",),
+    "joserfc": ("core/jose.py", "core/jose_parts.py", "core/jose_clients.py"),
     "cryptography": (
         "core/ca.py",
         "core/jose.py",
+        "core/client_certificates.py",
         "core/secret.py",
         "data/sealing.py",
         "data/keys.py",

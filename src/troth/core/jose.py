@@ -1,13 +1,12 @@
 """Signed tokens: JSON Web Signatures with ES256 (RFC 7515, 7518, 7519), made strict after RFC 8725.
 
-This is the only module that imports the JOSE library. The algorithm is pinned here, never read from a token,
+Only `core/jose*.py` import the JOSE library. The algorithm is pinned here, never read from a token,
 and a key is found by `kid` among the keys handed to the verifier, never by an address inside a token.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Literal, NoReturn, TypedDict, cast
+from typing import TypedDict
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -15,26 +14,35 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
-from joserfc.util import urlsafe_b64decode
 
-from troth.core.errors import TrothError
+from troth.core.jose_parts import (
+    MAX_TOKEN_BYTES,
+    TokenError,
+    TokenFault,
+    check_header_members,
+    check_size,
+    check_time,
+    read_header,
+    read_object,
+    refuse,
+)
 
-MAX_TOKEN_BYTES = 8 * 1024
-"""A longer token is refused unread: parsing is work that anybody could order."""
+__all__ = [
+    "MAX_TOKEN_BYTES",
+    "Claims",
+    "Jwk",
+    "JwkSet",
+    "Signer",
+    "TokenError",
+    "TokenFault",
+    "Verifier",
+    "generate_signing_key",
+    "key_set",
+    "thumbprint",
+]
 
 _ALGORITHM = "ES256"
-_HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
 _REGISTRY = jws.JWSRegistry(algorithms=[_ALGORITHM])
-
-TokenFault = Literal["expired", "signature", "issuer", "audience", "malformed", "algorithm", "type"]
-
-
-class TokenError(TrothError):
-    """A token that proves nothing. `code` says why, for logs and metrics; a caller learns only `public`."""
-
-    def __init__(self, code: TokenFault, detail: str) -> None:
-        super().__init__("The token is not valid.", detail=detail)
-        self.code: TokenFault = code
 
 
 class Jwk(TypedDict):
@@ -148,53 +156,36 @@ class Verifier:
         """The claims of a token that is all of this: well formed, ES256, of this type, signed by one of our
         keys, by this issuer, for this audience, at this time. Raises TokenError with the first fault."""
         # 1. Small enough to be read at all.
-        if len(token) > MAX_TOKEN_BYTES:
-            _refuse("malformed", f"{len(token)} characters")
+        check_size(token)
         # 2. The header names our algorithm, the expected type, one of our keys, and nothing besides.
-        key = self._key_for(_read_header(token), typ)
+        key = self._key_for(read_header(token), typ)
         # 3. The signature holds; nothing in the payload is looked at before.
         payload = _verified_payload(token, key)
         # 4. The payload has every claim, once and of the right kind.
         claims = _read_claims(payload)
         # 5. It was made by this issuer, for this audience.
         if claims.iss != issuer:
-            _refuse("issuer", claims.iss)
+            refuse("issuer", claims.iss)
         if claims.aud != audience:
-            _refuse("audience", claims.aud)
+            refuse("audience", claims.aud)
         # 6. Now lies inside its life.
-        _check_time(claims, now.timestamp(), leeway.total_seconds())
+        begins = max(claims.iat, claims.nbf or claims.iat)
+        check_time(claims.exp, begins, now.timestamp(), leeway.total_seconds())
         return claims
 
     def _key_for(self, header: dict[str, object], typ: str) -> ECKey:
         # `alg` first: "none", or HS256 keyed with our public key, are the classic forgeries (RFC 8725, 2.1).
         if header.get("alg") != _ALGORITHM:
-            _refuse("algorithm", str(header.get("alg")))
+            refuse("algorithm", str(header.get("alg")))
         # One kind of token must not pass for another (RFC 8725 section 2.8).
         if header.get("typ") != typ:
-            _refuse("type", str(header.get("typ")))
-        # `jku`, `jwk`, `x5u`, `x5c` would let a forger bring a key along; `crit` and `b64` change the rules.
-        if foreign := header.keys() - _HEADER_MEMBERS:
-            _refuse("malformed", f"header members {sorted(foreign)}")
+            refuse("type", str(header.get("typ")))
+        check_header_members(header)
         kid = header.get("kid")
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None:
-            _refuse("signature", f"no key is called {kid!r}")
+            refuse("signature", f"no key is called {kid!r}")
         return key
-
-
-def _refuse(code: TokenFault, detail: str) -> NoReturn:
-    """Raise TokenError; what a stranger wrote is cut short before it reaches a log."""
-    raise TokenError(code, detail[:200])
-
-
-def _read_header(token: str) -> dict[str, object]:
-    header, *rest = token.split(".")
-    if len(rest) != 2:
-        _refuse("malformed", f"{len(rest) + 1} segments")
-    try:
-        return _read_object(urlsafe_b64decode(header.encode("ascii")))
-    except (ValueError, RecursionError) as error:
-        raise TokenError("malformed", f"header: {error}") from None
 
 
 def _verified_payload(token: str, key: ECKey) -> bytes:
@@ -206,37 +197,9 @@ def _verified_payload(token: str, key: ECKey) -> bytes:
 
 def _read_claims(payload: bytes) -> Claims:
     try:
-        return msgspec.convert(_read_object(payload), Claims, strict=True)
+        return msgspec.convert(read_object(payload), Claims, strict=True)
     except (ValueError, RecursionError) as error:
         raise TokenError("malformed", f"claims: {error}") from None
-
-
-def _check_time(claims: Claims, now: float, leeway: float) -> None:
-    if now >= claims.exp + leeway:
-        _refuse("expired", f"ended {now - claims.exp:.0f} s ago")
-    begins = max(claims.iat, claims.nbf or claims.iat)
-    if now < begins - leeway:
-        _refuse("expired", f"begins in {begins - now:.0f} s")
-
-
-def _read_object(text: bytes) -> dict[str, object]:
-    """A JSON object. Raises ValueError, also when a name is there twice: two readers of such a token could
-    each see another value (RFC 8725 section 2.4)."""
-    value: object = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return cast("dict[str, object]", value)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _import_key(key: bytes) -> ECKey:
