@@ -67,7 +67,7 @@ class Access:
         self.tokens = AccessTokens(self.keys, self.clock)
         self.authenticator = Authenticator(self.directory, self.tokens)
         self.clients = Clients(database)
-        self.client_authentication = ClientAuthentication(database, self.clients)
+        self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.interactions = Interactions(self.keys, self.clock)
         self.grants = Grants(
             database, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock

@@ -103,7 +103,7 @@ def compose(
         accounts=accounts,
         sign_in=SignIn(database, accounts, passwords, sessions),
         clients=clients,
-        client_authentication=ClientAuthentication(database, clients),
+        client_authentication=ClientAuthentication(database, clients, clock),
         interactions=Interactions(keys, clock),
         grants=Grants(database, sessions, tokens, IdTokens(keys, clock), clock),
         keys=keys,

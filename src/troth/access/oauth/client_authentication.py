@@ -12,8 +12,10 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from troth.access.errors import InvalidClient, InvalidRequest
+from troth.access.oauth.assertions import ASSERTION_TYPE, Assertions, subject_of
 from troth.access.oauth.clients import AuthMethod, Client, Clients
 from troth.access.tenants import Domain
+from troth.core.clock import Clock
 from troth.core.db import Database
 from troth.core.secret import equal
 
@@ -51,9 +53,10 @@ class _Shown(msgspec.Struct, frozen=True):
 class ClientAuthentication:
     """Finds the client of a request and makes it prove that it is the one."""
 
-    def __init__(self, database: Database, clients: Clients) -> None:
+    def __init__(self, database: Database, clients: Clients, clock: Clock) -> None:
         self._database = database
         self._clients = clients
+        self._assertions = Assertions(database, clock)
 
     async def authenticate(self, domain: Domain, request: ClientRequest) -> Client:
         """The client that sent this. Raises InvalidClient, and InvalidRequest when it shows two credentials.
@@ -68,18 +71,20 @@ class ClientAuthentication:
             raise InvalidClient(_REFUSED, detail="unknown client")
         # 3. It is good, and of the kind that was agreed: a weaker one must not stand in for it.
         try:
-            self._check(client, shown)
+            await self._check(domain, client, shown, request)
         except InvalidClient as refused:
             await self._record(domain, client, request, refused.detail)
             raise
         return client
 
-    def _check(self, client: Client, shown: _Shown) -> None:
+    async def _check(self, domain: Domain, client: Client, shown: _Shown, request: ClientRequest) -> None:
         registered = client.token_endpoint_auth_method
         if (shown.method or "none") != registered:
             raise InvalidClient(_REFUSED, detail=f"registered for {registered}, came with {shown.method}")
         if registered in ("client_secret_basic", "client_secret_post"):
             _check_secret(client, shown.credential)
+        elif registered == "private_key_jwt":
+            await self._assertions.check(domain, client, shown.credential, request.url)
 
     async def _record(self, domain: Domain, client: Client, request: ClientRequest, reason: str) -> None:
         await self._database.execute(
@@ -114,13 +119,21 @@ def _read_credential(request: ClientRequest) -> _Shown:
             _Shown(form.get("client_id", ""), "client_secret_post", form["client_secret"][: _MAX_SECRET + 1])
         )
     if "client_assertion" in form or "client_assertion_type" in form:
-        raise InvalidClient(_REFUSED, detail="no client has an assertion yet")
+        found.append(_read_assertion(form))
     if len(found) > 1:
         raise InvalidRequest("the client proves who it is in one way, not in several")
     shown = found[0] if found else _Shown(form.get("client_id", ""), None)
     if form.get("client_id", shown.client_id) != shown.client_id:
         raise InvalidRequest("client_id differs from whom the credential is for")
     return shown
+
+
+def _read_assertion(form: dict[str, str]) -> _Shown:
+    """RFC 7521 section 4.2."""
+    if form.get("client_assertion_type") != ASSERTION_TYPE:
+        raise InvalidClient(_REFUSED, detail="another client_assertion_type")
+    assertion = form.get("client_assertion", "")
+    return _Shown(subject_of(assertion), "private_key_jwt", assertion)
 
 
 def _read_basic(header: str) -> _Shown:

@@ -8,6 +8,7 @@ import msgspec
 from troth.access.scopes import ScopeSet, scope_set
 from troth.access.tenants import Domain
 from troth.core.db import Database
+from troth.core.jose_clients import ClientAlgorithm
 
 MAX_CLIENT_ID = 100
 
@@ -20,9 +21,6 @@ AuthMethod = Literal[
     "self_signed_tls_client_auth",
 ]
 """How a client proves who it is (RFC 7591 section 2, OpenID Connect Core section 9, RFC 8705 section 2)."""
-
-AssertionAlgorithm = Literal["ES256", "PS256", "RS256", "EdDSA"]
-"""What a client may sign with. One is pinned when it is registered, and no token chooses."""
 
 CODE_GRANT = "authorization_code"
 REFRESH_GRANT = "refresh_token"
@@ -40,13 +38,13 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     default. `jwks` are public keys, kept here because nothing is fetched from an address of a client's."""
 
     token_endpoint_auth_method: AuthMethod = "none"  # noqa: S105 - a method
-    token_endpoint_auth_signing_alg: AssertionAlgorithm | None = None
+    token_endpoint_auth_signing_alg: ClientAlgorithm | None = None
     jwks: tuple[dict[str, str], ...] = ()
     grant_types: tuple[str, ...] = (CODE_GRANT, REFRESH_GRANT)
     require_pkce: bool = True
     require_pushed_authorization_requests: bool = False
     require_signed_request_object: bool = False
-    request_object_signing_alg: AssertionAlgorithm | None = None
+    request_object_signing_alg: ClientAlgorithm | None = None
     dpop_bound_access_tokens: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
     tls_client_auth_subject_dn: str = ""
@@ -59,6 +57,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     backchannel_logout_uri: str = ""
     backchannel_logout_session_required: bool = False
     client_uri: str = ""
+    allow_token_endpoint_audience: bool = False
 
 
 class Client(Registration, frozen=True):

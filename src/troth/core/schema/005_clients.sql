@@ -47,3 +47,45 @@ begin
     perform troth.record('client.refused', troth.enter_domain(p_domain), null, p_domain, p_request,
                          jsonb_build_object('client', p_client, 'reason', p_reason));
 end $$;
+
+-- The numbers (jti) of assertions that were used, until they would be too old anyway. One insert decides: of
+-- any number of instances that see the same one at once, one takes it.
+create table troth.spent_assertion (
+    tenant_id uuid not null references troth.tenant,
+    client_id text not null,
+    jti_hash bytea not null,
+    expires_at timestamptz not null,
+    primary key (tenant_id, client_id, jti_hash),
+    foreign key (tenant_id, client_id) references troth.client on delete cascade
+);
+create index spent_assertion_expiry on troth.spent_assertion (expires_at);
+
+alter table troth.spent_assertion enable row level security;
+alter table troth.spent_assertion force row level security;
+create policy own_tenant on troth.spent_assertion
+    using (tenant_id = (select troth.context_tenant()))
+    with check (tenant_id = (select troth.context_tenant()));
+
+-- What has not expired stays: an instance that was taken over cannot make a used one good again.
+create policy only_expired on troth.spent_assertion as restrictive for delete to troth_app
+    using (expires_at < now());
+-- The right to update is what `for update` asks for; no row is ever updated.
+create policy never_changed on troth.spent_assertion as restrictive for update to troth_app
+    using (expires_at < now()) with check (false);
+grant select, insert, update (expires_at), delete on troth.spent_assertion to troth_app;
+
+create function troth.spend_assertion(p_domain text, p_client text, p_jti bytea, p_expires timestamptz)
+returns boolean
+language plpgsql as $$
+declare
+    v_tenant uuid := troth.enter_domain(p_domain);
+begin
+    delete from troth.spent_assertion
+    where (client_id, jti_hash) in (
+        select client_id, jti_hash from troth.spent_assertion
+        where expires_at < now() limit 16 for update skip locked);
+    insert into troth.spent_assertion (tenant_id, client_id, jti_hash, expires_at)
+    values (v_tenant, p_client, p_jti, p_expires)
+    on conflict do nothing;
+    return found;
+end $$;

@@ -7,6 +7,7 @@ from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.tenants import Domain
 from troth.core.errors import Malformed, TooLarge, UnsupportedMedia
 from troth.web.answers import request_id
+from troth.web.client_certificate import CERTIFICATE_HEADER, read_certificate
 from troth.web.forms import once, read_form
 
 
@@ -24,6 +25,7 @@ async def read_client_request(request: Request, domain: Domain) -> ClientRequest
     return ClientRequest(
         form=form,
         authorization=headers[0] if headers else None,
+        certificate=read_certificate(request.headers.get(CERTIFICATE_HEADER)),
         url=f"{domain.issuer}{request.url.path}",
         trace=request_id(request),
     )
