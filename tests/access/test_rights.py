@@ -8,7 +8,17 @@ import pytest
 from support.access import Access, House, furnish
 from troth.core.db import Database
 
-TABLES = ("role", "person", "client", "session", "consent", "authorization_code", "signing_key")
+TABLES = (
+    "role",
+    "person",
+    "client",
+    "session",
+    "consent",
+    "authorization_code",
+    "signing_key",
+    "client_secret",
+    "spent_assertion",
+)
 
 
 async def test_row_level_security_is_forced_on_every_table_and_troth_app_owns_none(
@@ -74,7 +84,7 @@ async def test_a_row_cannot_be_put_into_another_tenant(access: Access, house: Ho
 @pytest.mark.parametrize(
     "column",
     ["person.profile", "person.email_index", "person.password_hash", "session.token_hash",
-     "signing_key.private_key", "authorization_code.code_hash", "authorization_code.challenge"],
+     "signing_key.private_key", "client_secret.secret_hash", "spent_assertion.jti_hash", "authorization_code.code_hash", "authorization_code.challenge"],
 )  # fmt: skip
 async def test_the_auditor_sees_nothing_sealed_and_no_hash_that_opens_anything(
     auditor_database: Database, column: str
@@ -98,6 +108,9 @@ async def test_the_auditor_reads_how_passwords_are_hashed_in_all_tenants_and_no_
 @pytest.mark.parametrize(
     "statement",
     ["delete from troth.person", "update troth.client set disabled = false",
+     "update troth.client set registration = '{}'", "delete from troth.client_secret",
+     "insert into troth.client_secret (tenant_id, client_id, secret_hash) values (null, 'x', 'x')",
+     "update troth.spent_assertion set jti_hash = 'x'",
      "insert into troth.role (name, scopes) values ('x', '{}')", "delete from troth.signing_key",
      "update troth.signing_key set private_key = 'x'", "truncate troth.session",
      "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session",

@@ -89,3 +89,11 @@ begin
     on conflict do nothing;
     return found;
 end $$;
+
+-- Who may call what: the web instances, and nobody besides.
+revoke execute on all functions in schema troth from public;
+grant execute on function
+    troth.find_client(text, text),
+    troth.record_client_refused(text, text, text, text),
+    troth.spend_assertion(text, text, bytea, timestamptz)
+to troth_app;
