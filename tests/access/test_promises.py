@@ -3,7 +3,15 @@
 import pytest
 
 from troth.access.forgery import forgeries
-from troth.access.promises import judge_cookie, judge_replay, judge_scopes, judge_sessions, judge_tokens
+from troth.access.oauth.strict_client import Attempt
+from troth.access.promises import (
+    judge_cookie,
+    judge_oauth,
+    judge_replay,
+    judge_scopes,
+    judge_sessions,
+    judge_tokens,
+)
 
 GOOD_COOKIE = "__Host-troth=abc; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -91,3 +99,21 @@ def test_every_forgery_differs_from_the_good_token() -> None:
     assert len(forged) == 8
     assert good not in forged.values()
     assert len(set(forged.values())) == len(forged)
+
+
+REFUSED = Attempt("no PKCE", "invalid_request", "")
+
+
+@pytest.mark.parametrize(
+    ("opened", "attempts", "verdict"),
+    [
+        (True, (REFUSED,), "proved"),
+        (True, (REFUSED, Attempt("a code used twice", "200", "it was answered 200")), "broken"),
+        (False, (REFUSED,), "unknown"),
+        (True, (), "unknown"),
+    ],
+)
+def test_one_misuse_that_is_not_refused_breaks_the_oauth_promise(
+    opened: bool, attempts: tuple[Attempt, ...], verdict: str
+) -> None:
+    assert judge_oauth(opened, attempts).verdict == verdict

@@ -46,6 +46,7 @@ PROVED = {
     "data.https",
     "data.hsts",
     "access.scopes",
+    "access.oauth",
     "access.tokens",
     "access.sessions",
     "access.cookies_http_only",

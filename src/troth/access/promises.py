@@ -1,10 +1,13 @@
 """The access promises that can be probed here, each against the running platform through its edge.
 
 access.scopes             without a scope nothing is given, by the API and by the database
+access.oauth              a strict client completes its grant, and is refused every misuse
 access.tokens             missing, forged, expired, misdirected and revoked tokens are refused
 access.sessions           milliseconds from sign-out until every instance refuses the token
 access.cookies_http_only  the attributes of the session cookie
 access.cookies_domain     the cookie of one domain opens nothing on any other
+
+The drill that breaks each of them is in `access.drills`.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from troth.access.forgery import claims_of, forgeries
+from troth.access.oauth.strict_client import Attempt, Registration, StrictClient
 from troth.access.visit import (
     Account,
     Visit,
@@ -36,9 +40,12 @@ class AccessView(msgspec.Struct, frozen=True):
     `member` may do everything in its tenant, `outsider` has no scope at all; both belong to a tenant made for
     probing. `mint` signs claims with the issuer's own key, the given ones replacing the usual. `instances`
     are asked one by one. `rows_without_grants` counts what the database shows to a context without grants.
+    `visitor` opens a way to the public side. `registration` is of the clients made for probing.
     """
 
     face: PublicFace
+    visitor: Callable[[], Visitor]
+    registration: Registration
     member: Account
     outsider: Account
     collections: tuple[str, ...]
@@ -51,6 +58,7 @@ def probes(view: AccessView) -> tuple[Probe, ...]:
     """The probes of this room."""
     return (
         Probe("access.scopes", lambda: probe_scopes(view)),
+        Probe("access.oauth", lambda: probe_oauth(view)),
         Probe("access.tokens", lambda: probe_tokens(view)),
         Probe("access.sessions", lambda: probe_sessions(view)),
         Probe("access.cookies_http_only", lambda: probe_cookie_attributes(view)),
@@ -60,7 +68,7 @@ def probes(view: AccessView) -> tuple[Probe, ...]:
 
 @asynccontextmanager
 async def _visiting(view: AccessView, account: Account) -> AsyncGenerator[tuple[Visitor, Visit]]:
-    async with Visitor(view.face) as visitor:
+    async with view.visitor() as visitor:
         visit = await sign_in(visitor, view.face, account)
         try:
             yield visitor, visit
@@ -112,9 +120,38 @@ def judge_scopes(tried: int, faults: tuple[str, ...]) -> Finding:
     )
 
 
+async def probe_oauth(view: AccessView) -> Finding:
+    """Complete a grant as a strict client does, then try everything that has to be refused."""
+    async with _visiting(view, view.member) as (visitor, visit):
+        client = StrictClient(visitor, view.face, visit, view.registration)
+        token, _ = await client.complete()
+        opened = await client.opens(token)
+        attempts = await client.try_misuses()
+    return judge_oauth(opened, attempts)
+
+
+def judge_oauth(opened: bool, attempts: tuple[Attempt, ...]) -> Finding:
+    """The verdict: whether the token of a correct grant opened the API, and how misuse was answered."""
+    raw: dict[str, object] = {
+        "opened": opened,
+        "attempts": {attempt.name: attempt.answer for attempt in attempts},
+    }
+    faults = [f"{attempt.name}: {attempt.fault}" for attempt in attempts if attempt.fault]
+    if faults:
+        return Finding("broken", f"Not refused: {'; '.join(faults[:4])}.", raw)
+    if not opened or not attempts:
+        return Finding("unknown", "A correct grant did not open the API, so refusals show nothing.", raw)
+    return Finding(
+        "proved",
+        "A strict client completed the code grant with PKCE; refused: "
+        f"{', '.join(attempt.name for attempt in attempts)}.",
+        raw,
+    )
+
+
 async def probe_tokens(view: AccessView) -> Finding:
     """Call the API with every kind of bad token, and with a good one to see that the door opens at all."""
-    async with Visitor(view.face) as visitor:
+    async with view.visitor() as visitor:
         visit = await sign_in(visitor, view.face, view.member)
         good = await fetch_token(visitor, visit)
         opened = await _status(visitor, view, good)
@@ -172,7 +209,7 @@ def judge_tokens(opened: int, refused: Mapping[str, int], seconds: int) -> Findi
 async def probe_sessions(view: AccessView) -> Finding:
     """Sign in, sign out, and ask every instance until it refuses the token."""
     instances = await view.instances()
-    async with Visitor(view.face) as visitor:
+    async with view.visitor() as visitor:
         anonymous = await visitor.request(
             "GET", view.member.domain, "/session/token", headers={"Sec-Fetch-Site": "same-origin"}
         )

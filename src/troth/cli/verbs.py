@@ -127,6 +127,23 @@ def factsheet(state: StateFolder = _STATE, json: Json = False) -> None:
 
 
 @app.command()
+def drill(
+    promise: Annotated[
+        str, typer.Argument(help="The promise to break, such as access.sessions. Left out: all that can be.")
+    ] = "",
+    state: StateFolder = _STATE,
+    json: Json = False,
+) -> None:
+    """Break a promise on purpose, see its probe turn red, and mend it. Exit status 1 if a probe stayed green.
+
+    Only what was made for probing is touched: nobody's data, sessions or tokens.
+    """
+    from troth.cli.drill import run_drills
+
+    raise typer.Exit(run_drills(state, promise, json=json))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from troth import VERSION

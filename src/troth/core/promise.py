@@ -5,6 +5,7 @@ verdicts. Nothing here knows how a promise is kept.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -38,6 +39,19 @@ class Probe(msgspec.Struct, frozen=True):
     promise: str
     look: Callable[[], Awaitable[Finding]]
     good_for: timedelta = timedelta(minutes=15)
+
+
+class Drill(msgspec.Struct, frozen=True):
+    """A promise broken on purpose, to see that its probe turns red: a probe that cannot is worth nothing.
+
+    `defect` says what was broken, as the end of "when …". Inside the block that `broken` opens it is, and the
+    probe it yields looks at it; leaving the block mends it, also when it is left early. Only what was made
+    for probing is ever touched: nobody's data, sessions or tokens are in danger while a drill runs.
+    """
+
+    promise: str
+    defect: str
+    broken: Callable[[], AbstractAsyncContextManager[Probe]]
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,6 +90,11 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "demonstration.json"
 
     @property
+    def drills(self) -> Path:
+        """What the last drill of each promise showed."""
+        return self.root / "drills.json"
+
+    @property
     def public_ca(self) -> Path:
         """The certificate to trust in a browser."""
         return self.root / "ca.pem"

@@ -9,12 +9,13 @@ data.internal_tls  every private port refuses a client without the platform's ce
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from troth.core.promise import Finding, Probe
+from troth.core.promise import Drill, Finding, Probe
 from troth.data.canary import Search, new_marker, search
 from troth.data.intrusion import Port, Stranger, intrude
 
@@ -56,6 +57,22 @@ def probes(view: DataView) -> tuple[Probe, ...]:
         Probe("data.replicas", lambda: probe_replicas(view)),
         Probe("data.internal_tls", lambda: probe_internal_tls(view)),
     )
+
+
+def drills(view: DataView, weaken: Callable[[], AbstractAsyncContextManager[None]]) -> tuple[Drill, ...]:
+    """The drills of this room. `weaken` stores a bare SHA-256 as the password of somebody made up, for as
+    long as its block lasts."""
+    return (
+        Drill("data.passwords", "a bare SHA-256 stood among the passwords", lambda: _weakened(view, weaken)),
+    )
+
+
+@asynccontextmanager
+async def _weakened(
+    view: DataView, weaken: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncGenerator[Probe]:
+    async with weaken():
+        yield Probe("data.passwords", lambda: probe_passwords(view))
 
 
 async def probe_encryption(view: DataView) -> Finding:

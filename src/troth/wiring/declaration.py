@@ -34,6 +34,9 @@ CANARIES = "troth_canaries"
 
 PROBE_MEMBER = "member@probes.example"
 PROBE_OUTSIDER = "outsider@probes.example"
+PROBE_CLIENTS = ("troth-probe-client", "troth-probe-other")
+PROBE_CALLBACK = "https://client.probes.example/callback"
+"""Nobody is there: the probes read what the browser would have taken to it."""
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -56,11 +59,21 @@ def with_probes(settings: Settings) -> Settings:
             ),
         ),
         roles={**settings.roles, PROBE_ROLE: RoleSettings(scopes=scopes)},
+        clients={**settings.clients, **dict.fromkeys(PROBE_CLIENTS, _probe_client())},
         users=(
             *settings.users,
             UserSettings(email=PROBE_MEMBER, name="Probe", tenant=PROBE_TENANT, roles=(PROBE_ROLE,)),
             UserSettings(email=PROBE_OUTSIDER, name="Outsider", tenant=PROBE_TENANT, roles=()),
         ),
+    )
+
+
+def _probe_client() -> ClientSettings:
+    return ClientSettings(
+        name="Probe",
+        tenant=PROBE_TENANT,
+        redirect_uris=(PROBE_CALLBACK,),
+        scopes=(f"{CANARIES}:read",),
     )
 
 

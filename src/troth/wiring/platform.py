@@ -31,6 +31,7 @@ from troth.wiring.declaration import (
     signin_key,
     with_probes,
 )
+from troth.wiring.drilling import mend
 from troth.wiring.probing import Probing
 from troth.wiring.services import ServicesPart
 
@@ -130,7 +131,11 @@ class Platform:
                 "certificates": self._report_certificates,
             },
             troubles=self._find_troubles,
-            actions={"factsheet": self._probing.factsheet},
+            actions={
+                "factsheet": self._probing.factsheet,
+                "drills": self._probing.drills,
+                "drill": self._probing.drill,
+            },
         )
 
     def _renewal_seconds(self) -> float:
@@ -153,6 +158,7 @@ class Platform:
         app = await Database.open(self._database.target(APP), max_size=4)
         passwords = Passwords()
         try:
+            await mend(owner)
             tenants = await declare(self._settings, owner)
             ring = KeyRing(app, read_root_key(self._state.root_key))
             tools = Declared(owner, Accounts(owner, Sealer(ring)), passwords)

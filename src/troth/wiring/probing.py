@@ -8,11 +8,15 @@ import httpx
 import msgspec
 
 from troth.access import promises as access
+from troth.access.drills import Defects
+from troth.access.drills import drills as access_drills
 from troth.access.forgery import claims_of
+from troth.access.oauth.strict_client import Registration
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
 from troth.access.tokens import ACCESS_TOKEN
 from troth.access.visit import Account, Visit, fetch_token, sign_in, sign_out
+from troth.assurance.drills import run_drill, told
 from troth.assurance.evidence import gather_evidence
 from troth.assurance.factsheet import draw_up
 from troth.core.clock import SystemClock
@@ -21,7 +25,7 @@ from troth.core.db import Database
 from troth.core.errors import PlatformError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
-from troth.core.promise import Probe
+from troth.core.promise import Drill, Probe
 from troth.core.reach import Visitor
 from troth.core.secret import Secret
 from troth.core.state import State
@@ -29,7 +33,7 @@ from troth.data import promises as data
 from troth.data.intrusion import Port, Stranger
 from troth.data.keys import KeyRing, Sealer, read_root_key
 from troth.data.patroni import MemberStatus
-from troth.data.roles import APP, AUDITOR
+from troth.data.roles import APP, AUDITOR, OWNER
 from troth.data.sealing import read_header
 from troth.hosting import network
 from troth.hosting import promises as hosting
@@ -38,12 +42,15 @@ from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.database import DatabasePart
 from troth.wiring.declaration import (
     CANARIES,
+    PROBE_CALLBACK,
+    PROBE_CLIENTS,
     PROBE_DOMAIN,
     PROBE_MEMBER,
     PROBE_OUTSIDER,
     PROBE_TENANT,
     read_signins,
 )
+from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.services import KEEPER, ServicesPart
 
 _STRANGER = Holder(trust="strangers", name="stranger", usage="client")
@@ -71,26 +78,54 @@ class Probing:
 
     async def factsheet(self, _: dict[str, object]) -> dict[str, object]:
         """Run every probe now and put the factsheet together."""
-        async with self._one_round, self._databases() as (app, auditor):
+        async with self._one_round, self._databases(APP, AUDITOR) as (app, auditor):
             evidence = await gather_evidence(self._probes(app, auditor), self._clock)
-        sheet = draw_up(self._settings.platform.name, evidence, self._clock.now())
+        drilled = {one.promise: told(one) for one in read_drilled(self._state)}
+        sheet = draw_up(self._settings.platform.name, evidence, self._clock.now(), drilled)
         return msgspec.to_builtins(sheet)
 
+    async def drills(self, _: dict[str, object]) -> dict[str, object]:
+        """The promises that can be drilled, and what each drill breaks."""
+        async with self._databases(APP, AUDITOR, OWNER) as (app, auditor, owner):
+            known = self._drills(app, auditor, owner)
+        return {"drills": [{"promise": one.promise, "defect": one.defect} for one in known]}
+
+    async def drill(self, asked: dict[str, object]) -> dict[str, object]:
+        """Break one promise on purpose, look, and mend it. Raises PlatformError for one without a drill."""
+        async with self._one_round, self._databases(APP, AUDITOR, OWNER) as (app, auditor, owner):
+            drills = {one.promise: one for one in self._drills(app, auditor, owner)}
+            probes = {one.promise: one for one in self._probes(app, auditor)}
+            name = str(asked.get("promise", ""))
+            if name not in drills:
+                raise PlatformError(
+                    f"There is no drill of {name[:100]!r}.", hint=f"Try one of: {', '.join(drills)}"
+                )
+            drilled = await run_drill(drills[name], probes[name], self._clock)
+        keep_drilled(self._state, drilled)
+        return {**msgspec.to_builtins(drilled), "passed": drilled.passed}
+
     @asynccontextmanager
-    async def _databases(self) -> AsyncGenerator[tuple[Database, Database]]:
+    async def _databases(self, *roles: str) -> AsyncGenerator[tuple[Database, ...]]:
         async with AsyncExitStack() as stack:
             opened: list[Database] = []
-            for role in (APP, AUDITOR):
+            for role in roles:
                 database = await Database.open(self._database.target(role), max_size=2)
                 stack.push_async_callback(database.close)
                 opened.append(database)
-            yield opened[0], opened[1]
+            yield tuple(opened)
 
     def _probes(self, app: Database, auditor: Database) -> tuple[Probe, ...]:
         return (
             *hosting.probes(self._hosting_view()),
             *data.probes(self._data_view(auditor)),
             *access.probes(self._access_view(app, auditor)),
+        )
+
+    def _drills(self, app: Database, auditor: Database, owner: Database) -> tuple[Drill, ...]:
+        defects = PlantedDefects(owner)
+        return (
+            *data.drills(self._data_view(auditor), defects.weaken),
+            *access_drills(self._access_view(app, auditor), Defects(defects.promote, defects.register)),
         )
 
     def _hosting_view(self) -> hosting.HostingView:
@@ -159,6 +194,8 @@ class Probing:
 
         return access.AccessView(
             face=self._services.face,
+            visitor=self.visitor,
+            registration=Registration(*PROBE_CLIENTS, PROBE_CALLBACK, f"{CANARIES}:read"),
             member=self.account(PROBE_MEMBER),
             outsider=self.account(PROBE_OUTSIDER),
             collections=(CANARIES, *self._settings.collections),

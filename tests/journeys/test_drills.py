@@ -1,0 +1,41 @@
+"""`troth drill` on a running platform: every probe turns red and green again, and nothing is left of it."""
+
+import asyncio
+import json
+
+from support.platform import Troth, troth
+from troth.core.db import Database
+from troth.wiring.drilling import DRILL_ROLE
+
+DRILLED = {
+    "data.passwords",
+    "access.scopes",
+    "access.oauth",
+    "access.tokens",
+    "access.sessions",
+    "access.cookies_http_only",
+    "access.cookies_domain",
+}
+
+
+async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, superuser: Database) -> None:
+    done = await asyncio.to_thread(troth, "drill", "--json", "--state", str(platform.state.root))
+    drills = {one["promise"]: one for one in json.loads(done.output)["drills"]}
+    assert done.status == 0, done.output
+    assert set(drills) == DRILLED
+    for one in drills.values():
+        assert (one["before"], one["during"], one["after"]) == ("proved", "broken", "proved"), one
+    left = await superuser.fetchval("select count(*) from troth.person where $1 = any (roles)", DRILL_ROLE)
+    assert left == 0
+    strange = (
+        "select count(*) from troth.client where 'https://elsewhere.example/callback' = any (redirect_uris)"
+    )
+    assert await superuser.fetchval(strange) == 0
+    told = (await platform.factsheet())["access.tokens"]["evidence"]
+    assert "turned broken when any token was taken for a good one" in told
+
+
+async def test_a_drill_that_does_not_exist_is_told_with_those_that_do(platform: Troth) -> None:
+    done = await asyncio.to_thread(troth, "drill", "access.nothing", "--state", str(platform.state.root))
+    assert done.status == 1
+    assert "access.tokens" in done.errors
