@@ -80,7 +80,7 @@ async def prepare(server: Server, folder: Path) -> Scene:
     domain = await DomainDirectory(database, clock, port=8443).find(tenant.domain)
     accounts = Accounts(owner, Sealer(ring))
     person = await accounts.add(tenant.id, Profile("ada@example.org", "Ada"), ("resident",), "unused")
-    session = (await Sessions(database).begin(domain, person)).session.id
+    session = (await Sessions(database, Sealer(ring)).begin(domain, person)).session.id
     tokens = AccessTokens(SigningKeys(database, Sealer(ring), clock), clock)
     token = (await tokens.mint(domain, Bearer(session, person, "session", SCOPES))).token
     documents = Documents(database, ring, {"tickets": compile_collection("tickets", "", SCHEMA)})

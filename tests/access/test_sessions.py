@@ -1,11 +1,13 @@
 """Sessions: bound to a domain, ended at once, never longer than their limits."""
 
+import asyncio
+
 import pytest
 
 from support.access import Access, House, furnish
 from troth.access.accounts.people import Profile
 from troth.access.errors import NoSession
-from troth.access.sessions import token_hash
+from troth.access.sessions import ONE_FACTOR, TWO_FACTORS, acr_of, token_hash
 
 
 async def refused(house: House, token: str) -> str:
@@ -148,3 +150,69 @@ async def test_a_disabled_person_cannot_begin_a_session(house: House) -> None:
 @pytest.mark.parametrize("token", ["", "x", "é" * 43, "a" * 43, "a" * 5000])
 async def test_no_other_text_opens_a_session(house: House, token: str) -> None:
     await refused(house, token)
+
+
+async def test_a_session_says_how_it_was_begun_and_a_grant_under_it_too(house: House) -> None:
+    begun = await house.access.sessions.begin(house.domain, house.person, amr=("pwd", "otp"))
+    assert (begun.session.amr, begun.session.acr) == (("pwd", "otp"), TWO_FACTORS)
+    async with house.access.database.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        grant = await connection.fetchval(
+            "insert into troth.session"
+            " (id, tenant_id, domain, person_id, parent_id, client_id, idle, expires_at)"
+            " select gen_random_uuid(), tenant_id, domain, person_id, id, 'ledger', idle, expires_at"
+            " from troth.session where id = $1 returning id",
+            begun.session.id,
+        )
+    opened = await house.access.sessions.open_by_id(house.domain, grant)
+    assert (opened.client, opened.amr) == ("ledger", ("pwd", "otp"))
+
+
+@pytest.mark.parametrize(
+    ("amr", "acr"),
+    [
+        (("pwd",), ONE_FACTOR),
+        (("otp",), ONE_FACTOR),
+        (("otp", "user"), ONE_FACTOR),
+        (("hwk",), ONE_FACTOR),
+        (("user",), ONE_FACTOR),
+        ((), ONE_FACTOR),
+        (("pwd", "pin"), ONE_FACTOR),
+        (("pwd", "otp"), TWO_FACTORS),
+        (("hwk", "user"), TWO_FACTORS),
+        (("swk", "pin"), TWO_FACTORS),
+    ],
+)
+def test_two_factors_are_something_known_and_something_held(amr: tuple[str, ...], acr: str) -> None:
+    assert acr_of(amr) == acr
+
+
+async def test_a_raised_session_goes_on_under_another_cookie(house: House) -> None:
+    begun = await house.begin()
+    sessions = house.access.sessions
+    raised = await sessions.raise_to(house.domain, begun.token, ("pwd", "otp"))
+    assert raised.session.id == begun.session.id
+    assert raised.session.expires_at == begun.session.expires_at
+    assert raised.session.authenticated_at > begun.session.authenticated_at
+    assert raised.session.acr == TWO_FACTORS
+    assert await sessions.open(house.domain, raised.token) == raised.session
+    assert await refused(house, begun.token) == "none"
+    assert await house.access.events(house.domain.name) == ["session.begun", "session.raised"]
+
+
+async def test_of_two_raises_with_one_cookie_one_wins(house: House) -> None:
+    begun = await house.begin()
+    raises = [house.access.sessions.raise_to(house.domain, begun.token, ("pwd", "otp")) for _ in range(2)]
+    outcomes = await asyncio.gather(*raises, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Begun", "NoSession"]
+
+
+async def test_nothing_else_is_raised(access: Access, house: House) -> None:
+    elsewhere, begun = await furnish(access), await house.begin()
+    for domain, token in ((elsewhere.domain, begun.token), (house.domain, "x" * 43)):
+        with pytest.raises(NoSession):
+            await access.sessions.raise_to(domain, token, ("pwd", "otp"))
+    await access.sessions.end(house.domain, begun.token)
+    with pytest.raises(NoSession):
+        await access.sessions.raise_to(house.domain, begun.token, ("pwd", "otp"))
+    assert "session.raised" not in await access.events(house.domain.name)

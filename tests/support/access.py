@@ -61,7 +61,7 @@ class Access:
         self.passwords = Passwords(threads=2, waiting=32)
         self.accounts = Accounts(database, self.sealer)
         self.registrar = Accounts(owner, self.sealer)
-        self.sessions = Sessions(database)
+        self.sessions = Sessions(database, self.sealer)
         self.sign_in = SignIn(database, self.accounts, self.passwords, self.sessions)
         self.keys = SigningKeys(database, self.sealer, self.clock)
         self.tokens = AccessTokens(self.keys, self.clock)

@@ -13,11 +13,22 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from troth.access.errors import NoSession
+from troth.access.ports import Sealer
 from troth.access.tenants import Domain
+from troth.access.whereabouts import whereabouts
 from troth.core.db import Database
 from troth.core.secret import new_token
 
 TOKEN_LENGTH = 43
+
+BEGUN_FROM = "begun-from"
+"""Purpose under which the whereabouts of a sign-in are sealed."""
+
+ONE_FACTOR = "urn:troth:acr:1"
+TWO_FACTORS = "urn:troth:acr:2"
+
+_KNOWN = frozenset({"pwd", "pin"})
+_HELD = frozenset({"otp", "hwk", "swk"})
 
 
 class SessionLimits(msgspec.Struct, frozen=True):
@@ -29,7 +40,8 @@ class SessionLimits(msgspec.Struct, frozen=True):
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A living session. `client` and `scopes` are set when it is what a client was granted (see grants.py);
-    `person_scopes` is what the person may do through their roles; `profile` is sealed."""
+    `person_scopes` is what the person may do through their roles; `profile` is sealed; `amr` is how they
+    proved who they are (RFC 8176), at `authenticated_at` for the last time."""
 
     id: UUID
     tenant: UUID
@@ -38,9 +50,16 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     profile: bytes
     person_scopes: tuple[str, ...]
     authenticated_at: datetime
+    created_at: datetime
     expires_at: datetime
+    amr: tuple[str, ...] = ()
     client: str | None = None
     scopes: tuple[str, ...] = ()
+
+    @property
+    def acr(self) -> str:
+        """How much was proved (OpenID Connect Core section 2, RFC 9470)."""
+        return acr_of(self.amr)
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -55,11 +74,19 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("ascii", "replace")).digest()
 
 
-class Sessions:
-    """Begins, opens and ends sessions."""
+def acr_of(amr: tuple[str, ...]) -> str:
+    """Two factors are something known and something held; a key that verified its user is both at once."""
+    proved = set(amr)
+    two = proved & _HELD and (proved & _KNOWN or (proved - {"otp"} & _HELD and "user" in proved))
+    return TWO_FACTORS if two else ONE_FACTOR
 
-    def __init__(self, database: Database, limits: SessionLimits | None = None) -> None:
+
+class Sessions:
+    """Begins, opens, raises and ends sessions."""
+
+    def __init__(self, database: Database, sealer: Sealer, limits: SessionLimits | None = None) -> None:
         self._database = database
+        self._sealer = sealer
         self._limits = limits or SessionLimits()
 
     async def begin(
@@ -70,24 +97,46 @@ class Sessions:
         previous: str = "",
         request: str = "",
         verified: str | None = None,
+        amr: tuple[str, ...] = ("pwd",),
+        agent: str = "",
+        network: str = "",
     ) -> Begun:
-        """A new session after a sign-in. The one that the browser held before ends with it, whoever had
-        put it there (session fixation). `verified` is the hash that the password was checked against. Raises
-        NoSession when the person was disabled, or the password changed, in the meantime."""
-        token = new_token()
+        """A new session after a sign-in by `amr` from this User-Agent and IP address. The one that the
+        browser held before ends with it, whoever had put it there (session fixation). `verified` is the hash
+        that the password was checked against. Raises NoSession when the person was disabled, or the password
+        changed, in the meantime."""
+        token, identifier = new_token(), uuid7()
+        origin = msgspec.json.encode(whereabouts(agent, network))
+        sealed = await self._sealer.seal(domain.tenant_id, BEGUN_FROM, origin, identifier.bytes)
         row = await self._database.fetchrow(
-            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             domain.name,
-            uuid7(),
+            identifier,
             token_hash(token),
             person,
             self._limits.idle,
             self._limits.absolute,
+            list(amr),
+            sealed,
             token_hash(previous) if previous else None,
             request,
             verified,
         )
         return Begun(_read(row), token)
+
+    async def raise_to(self, domain: Domain, token: str, amr: tuple[str, ...], *, request: str = "") -> Begun:
+        """The same session after its person proved `amr`, which replaces what was proved before. It opens
+        with another cookie from now on. Raises NoSession."""
+        fresh = new_token()
+        row = await self._database.fetchrow(
+            "select * from troth.raise_session($1, $2, $3, $4, $5)",
+            domain.name,
+            token_hash(token),
+            token_hash(fresh),
+            list(amr),
+            request,
+        )
+        return Begun(_read(row), fresh)
 
     async def open(self, domain: Domain, token: str, *, request: str = "") -> Session:
         """The living session of a cookie on this domain. Raises NoSession.
@@ -135,7 +184,9 @@ def _read(row: Any) -> Session:
         profile=row["profile"],
         person_scopes=tuple(row["person_scopes"]),
         authenticated_at=row["authenticated_at"],
+        created_at=row["created_at"],
         expires_at=row["expires_at"],
+        amr=tuple(row["amr"]),
         client=row["client_id"],
         scopes=tuple(row["scopes"] or ()),
     )

@@ -90,6 +90,7 @@ class Login:
                 previous=read_cookie(request),
                 request=request_id(request),
                 address=request.headers.get("x-forwarded-for", ""),  # the edge's word, never the client's
+                agent=request.headers.get("user-agent", ""),
             )
         except (SignInRefused, NoSession):
             return await self._form(request, domain, return_to, email=email, faults=["wrong"], status=401)

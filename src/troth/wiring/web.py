@@ -90,7 +90,7 @@ def compose(
     ring = KeyRing(database, read_root_key(configuration.root_key))
     sealer = Sealer(ring)
     directory = DomainDirectory(database, clock, port=configuration.https_port)
-    sessions = Sessions(database)
+    sessions = Sessions(database, sealer)
     accounts = Accounts(database, sealer)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)

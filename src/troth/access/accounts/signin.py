@@ -43,15 +43,25 @@ class SignIn:
         previous: str = "",
         request: str = "",
         address: str = "",
+        agent: str = "",
     ) -> Begun:
-        """Begin a session for somebody at this IP address. Raises SignInRefused when address and password do
-        not belong together, the account is unknown or disabled; TooMany when too many are signing in at once.
-        """
+        """Begin a session for somebody at this IP address, with this User-Agent. Raises SignInRefused when
+        address and password do not belong together, the account is unknown or disabled; TooMany when too many
+        are signing in at once."""
         # 1. Short enough to be worth any work.
         if len(email) > MAX_EMAIL or len(password) > MAX_PASSWORD:
             raise _refused()
         with self._turn(place_of(address)):
-            return await self._check(domain, email, password, previous, request)
+            candidate, verified = await self._check(domain, email, password, request)
+            return await self._sessions.begin(
+                domain,
+                candidate.id,
+                previous=previous,
+                request=request,
+                verified=verified,
+                agent=agent,
+                network=address,
+            )
 
     @contextmanager
     def _turn(self, place: str) -> Generator[None]:
@@ -66,7 +76,10 @@ class SignIn:
             if not self._under_way[place]:
                 del self._under_way[place]
 
-    async def _check(self, domain: Domain, email: str, password: str, previous: str, request: str) -> Begun:
+    async def _check(
+        self, domain: Domain, email: str, password: str, request: str
+    ) -> tuple[Candidate, str | None]:
+        """Whose password it is, and the hash that is stored of it now."""
         self._passwords.require_room()
         # 2. One look-up and one hash, whether the account exists or not.
         candidate = await self._accounts.find(domain.name, domain.tenant_id, email)
@@ -78,10 +91,7 @@ class SignIn:
         if candidate is None or candidate.disabled:
             raise await self._fail(domain, candidate, "disabled", request)
         # 4. The password is at hand only now: bring an old hash up to date.
-        verified = await self._upgrade(domain, candidate, password)
-        return await self._sessions.begin(
-            domain, candidate.id, previous=previous, request=request, verified=verified
-        )
+        return candidate, await self._upgrade(domain, candidate, password)
 
     async def _fail(
         self, domain: Domain, candidate: Candidate | None, reason: str, request: str
