@@ -33,6 +33,7 @@ PROGRAMS = {
     "etcd": Program(("etcd-server",), "usr/bin/etcd", alone=True),
     "openssl": Program(("openssl",), "usr/bin/openssl", question="version"),
     "curl": Program(("curl",), "usr/bin/curl"),
+    "pebble": Program(("pebble",), "usr/bin/pebble", alone=True, question="-help"),
     "certutil": Program(("libnss3-tools",), "usr/bin/certutil", question="-H", answer=1),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }
