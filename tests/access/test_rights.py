@@ -18,6 +18,7 @@ TABLES = (
     "signing_key",
     "client_secret",
     "spent_assertion",
+    "pushed_request",
 )
 
 
@@ -84,7 +85,8 @@ async def test_a_row_cannot_be_put_into_another_tenant(access: Access, house: Ho
 @pytest.mark.parametrize(
     "column",
     ["person.profile", "person.email_index", "person.password_hash", "session.token_hash",
-     "signing_key.private_key", "client_secret.secret_hash", "spent_assertion.jti_hash", "authorization_code.code_hash", "authorization_code.challenge"],
+     "signing_key.private_key", "client_secret.secret_hash", "spent_assertion.jti_hash",
+     "pushed_request.parameters", "authorization_code.code_hash", "authorization_code.challenge"],
 )  # fmt: skip
 async def test_the_auditor_sees_nothing_sealed_and_no_hash_that_opens_anything(
     auditor_database: Database, column: str

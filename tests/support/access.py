@@ -15,6 +15,7 @@ from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.pushed import PushedRequests
 from troth.access.sessions import Begun, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
@@ -68,6 +69,7 @@ class Access:
         self.authenticator = Authenticator(self.directory, self.tokens)
         self.clients = Clients(database)
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
+        self.pushed_requests = PushedRequests(database, self.sealer, self.clock)
         self.interactions = Interactions(self.keys, self.clock)
         self.grants = Grants(
             database, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock

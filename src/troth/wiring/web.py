@@ -17,6 +17,7 @@ from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.pushed import PushedRequests
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -51,6 +52,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
+    pushed_requests: PushedRequests
     interactions: Interactions
     grants: Grants
     keys: SigningKeys
@@ -104,6 +106,7 @@ def compose(
         sign_in=SignIn(database, accounts, passwords, sessions),
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
+        pushed_requests=PushedRequests(database, sealer, clock),
         interactions=Interactions(keys, clock),
         grants=Grants(database, sessions, tokens, IdTokens(keys, clock), clock),
         keys=keys,

@@ -7,6 +7,7 @@ be anybody's (open redirector, RFC 9700 section 4.11).
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,12 +17,10 @@ from troth.access.errors import (
     InvalidScope,
     OAuthError,
     RegistrationNotSupported,
-    RequestNotSupported,
-    RequestUriNotSupported,
     UnsupportedResponseType,
 )
 from troth.access.oauth.clients import Client, Clients
-from troth.access.scopes import ScopeSet, asked_scopes
+from troth.access.scopes import OPENID, ScopeSet, asked_scopes
 from troth.access.tenants import Domain
 
 Parameters = dict[str, str]
@@ -69,19 +68,38 @@ class Refused(Exception):
         self.error = error
 
 
+class RequestSource(Protocol):
+    """Finds what a client asks for: in the query itself, in a token that it signed, or pushed before."""
+
+    async def resolve(
+        self, domain: Domain, client: Client, pairs: Sequence[tuple[str, str]]
+    ) -> list[tuple[str, str]]: ...
+
+
 async def read_request(
-    domain: Domain, pairs: Sequence[tuple[str, str]], clients: Clients, now: datetime
+    domain: Domain, pairs: Sequence[tuple[str, str]], clients: Clients, source: RequestSource, now: datetime
 ) -> tuple[AuthorizationRequest, Client]:
     """Check a request. Raises OAuthError to be shown here, and Refused to be sent to the client."""
     # 1. Whose request is it? Nothing goes anywhere before this is known.
+    client = await _established_client(domain, first_values(pairs), clients)
+    # 2. Where does it stand? From here on only that is read.
+    asked = await source.resolve(domain, client, pairs)
+    # 3. Is all of it right?
+    return check_request(domain, asked, client, now), client
+
+
+def check_request(
+    domain: Domain, pairs: Sequence[tuple[str, str]], client: Client, now: datetime
+) -> AuthorizationRequest:
+    """Check the parameters themselves. Raises OAuthError and Refused as `read_request` does."""
     parameters = first_values(pairs)
-    client = await _established_client(domain, parameters, clients)
     redirect_uri = _established_redirect(parameters, client)
-    # 2. From here on the client learns what is wrong.
+    # From here on the client learns what is wrong.
     try:
         for check in CHECKS:
             check(parameters, pairs)
-        return _build(parameters, client, redirect_uri, now), client
+        _check_challenge(parameters, client)
+        return _build(parameters, client, redirect_uri, now)
     except OAuthError as error:
         state = parameters.get("state", "")[:MAX_VALUE]
         raise Refused(error_location(domain, redirect_uri, state, error), error) from None
@@ -119,11 +137,7 @@ def _check_repetition(_: Parameters, pairs: Sequence[tuple[str, str]]) -> None:
         raise InvalidRequest("a parameter is too long")
 
 
-def _check_request_objects(parameters: Parameters, _: object) -> None:
-    if "request" in parameters:
-        raise RequestNotSupported("request objects are not supported")
-    if "request_uri" in parameters:
-        raise RequestUriNotSupported("request_uri is not supported")
+def _check_registration(parameters: Parameters, _: object) -> None:
     if "registration" in parameters:
         raise RegistrationNotSupported("registration is not supported")
 
@@ -140,14 +154,26 @@ def _check_response_mode(parameters: Parameters, _: object) -> None:
         raise InvalidRequest("the only response_mode is query")
 
 
-def _check_challenge(parameters: Parameters, _: object) -> None:
+def _check_challenge(parameters: Parameters, client: Client) -> None:
     """Without PKCE a stolen code is a stolen session (RFC 9700 section 2.1.1); `plain` protects nothing."""
+    if "code_challenge" not in parameters and not client.needs_pkce:
+        return _check_nonce_instead(parameters)
     if "code_challenge" not in parameters:
         raise InvalidRequest("code_challenge is missing")
     if parameters.get("code_challenge_method") != "S256":
         raise InvalidRequest("code_challenge_method must be S256")
     if not _CHALLENGE.fullmatch(parameters["code_challenge"]):
         raise InvalidRequest("code_challenge is not the SHA-256 of a verifier in base64url")
+    return None
+
+
+def _check_nonce_instead(parameters: Parameters) -> None:
+    """A confidential client that was registered without PKCE: the nonce in its ID token has to tell an
+    injected code from its own (RFC 9700 section 2.1.1)."""
+    if "nonce" not in parameters or OPENID not in parameters.get("scope", "").split(" "):
+        raise InvalidRequest("code_challenge is missing, or nonce with the scope openid in its place")
+    if "code_challenge_method" in parameters:
+        raise InvalidRequest("code_challenge is missing")
 
 
 def _check_scope(parameters: Parameters, _: object) -> None:
@@ -170,10 +196,9 @@ def _check_max_age(parameters: Parameters, _: object) -> None:
 
 CHECKS: tuple[Callable[[Parameters, Sequence[tuple[str, str]]], None], ...] = (
     _check_repetition,
-    _check_request_objects,
+    _check_registration,
     _check_response_type,
     _check_response_mode,
-    _check_challenge,
     _check_scope,
     _check_prompt,
     _check_max_age,
@@ -195,7 +220,7 @@ def _build(parameters: Parameters, client: Client, redirect_uri: str, now: datet
         client=client.id,
         redirect_uri=redirect_uri,
         scope=str(asked),
-        challenge=parameters["code_challenge"],
+        challenge=parameters.get("code_challenge", ""),
         asked_at=int(now.timestamp()),
         state=parameters.get("state", ""),
         nonce=parameters.get("nonce", ""),

@@ -1,7 +1,7 @@
 """Clients: the applications that ask for tokens, each registered for one tenant with what it may do."""
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ AuthMethod = Literal[
     "self_signed_tls_client_auth",
 ]
 """How a client proves who it is (RFC 7591 section 2, OpenID Connect Core section 9, RFC 8705 section 2)."""
+
+METHODS: tuple[AuthMethod, ...] = get_args(AuthMethod)
 
 CODE_GRANT = "authorization_code"
 REFRESH_GRANT = "refresh_token"
@@ -74,6 +76,11 @@ class Client(Registration, frozen=True):
     def is_public(self) -> bool:
         """Whether anybody can call himself this client: PKCE then takes the place of a secret."""
         return self.token_endpoint_auth_method == "none"  # noqa: S105 - a method
+
+    @property
+    def needs_pkce(self) -> bool:
+        """Only a client that proves who it is can do without (RFC 9700 section 2.1.1)."""
+        return self.require_pkce or self.is_public
 
     def accepts_redirect(self, uri: str) -> bool:
         """Whether a response may be sent there: an exact match, save the port of a loopback address."""

@@ -211,9 +211,9 @@ class Grants:
 
     async def _redeem(self, domain: Domain, client: Client, form: dict[str, str], trace: str) -> _Redeemed:
         code, verifier = form.get("code", ""), form.get("code_verifier", "")
-        if not code or not verifier:
+        if not code or (client.needs_pkce and not verifier):
             raise InvalidRequest("code and code_verifier are needed")
-        if not _CODE.fullmatch(code) or not _VERIFIER.fullmatch(verifier):
+        if not _CODE.fullmatch(code) or (verifier and not _VERIFIER.fullmatch(verifier)):
             raise InvalidGrant("the code or its verifier is not valid", detail="malformed")
         row = await self._database.fetchrow(
             "select * from troth.redeem_code($1, $2, $3, $4, $5, $6, $7)",
@@ -221,7 +221,8 @@ class Grants:
             token_hash(code),
             client.id,
             form.get("redirect_uri"),
-            challenge_of(verifier),
+            # A verifier without a challenge, or the other way round, is a mismatch (PKCE downgrade).
+            challenge_of(verifier) if verifier else "",
             uuid7(),
             trace,
         )

@@ -90,10 +90,66 @@ begin
     return found;
 end $$;
 
+-- Authorization requests that a client left here beforehand (RFC 9126), sealed, for a minute.
+create table troth.pushed_request (
+    uri_hash bytea primary key,
+    tenant_id uuid not null references troth.tenant,
+    domain text not null references troth.domain on delete cascade,
+    client_id text not null,
+    parameters bytea not null,
+    expires_at timestamptz not null,
+    foreign key (tenant_id, client_id) references troth.client on delete cascade
+);
+comment on column troth.pushed_request.parameters is 'sealed: it may say who is to sign in';
+create index pushed_request_expiry on troth.pushed_request (expires_at);
+
+alter table troth.pushed_request enable row level security;
+alter table troth.pushed_request force row level security;
+create policy own_tenant on troth.pushed_request
+    using (tenant_id = (select troth.context_tenant()))
+    with check (tenant_id = (select troth.context_tenant()));
+-- The right to update is what `for update` asks for; no row is ever updated.
+create policy never_changed on troth.pushed_request as restrictive for update to troth_app
+    using (true) with check (false);
+grant select, insert, update (expires_at), delete on troth.pushed_request to troth_app;
+
+create function troth.push_request(
+    p_domain text, p_hash bytea, p_client text, p_parameters bytea, p_lifetime interval
+) returns void
+language plpgsql as $$
+declare
+    v_tenant uuid := troth.enter_domain(p_domain);
+begin
+    delete from troth.pushed_request
+    where uri_hash in (select uri_hash from troth.pushed_request
+                       where expires_at < now() limit 16 for update skip locked);
+    insert into troth.pushed_request (uri_hash, tenant_id, domain, client_id, parameters, expires_at)
+    values (p_hash, v_tenant, p_domain, p_client, p_parameters, now() + p_lifetime)
+    on conflict (uri_hash) do nothing;
+end $$;
+
+-- The request, once: of any number of callers at once, one deletes it. Null for everybody else.
+create function troth.take_request(p_domain text, p_hash bytea, p_client text) returns bytea
+language plpgsql as $$
+declare
+    v_row troth.pushed_request;
+begin
+    perform troth.enter_domain(p_domain);
+    delete from troth.pushed_request
+    where uri_hash = p_hash and domain = p_domain and client_id = p_client
+    returning * into v_row;
+    if v_row.expires_at > now() then
+        return v_row.parameters;
+    end if;
+    return null;
+end $$;
+
 -- Who may call what: the web instances, and nobody besides.
 revoke execute on all functions in schema troth from public;
 grant execute on function
     troth.find_client(text, text),
     troth.record_client_refused(text, text, text, text),
-    troth.spend_assertion(text, text, bytea, timestamptz)
+    troth.spend_assertion(text, text, bytea, timestamptz),
+    troth.push_request(text, bytea, text, bytea, interval),
+    troth.take_request(text, bytea, text)
 to troth_app;

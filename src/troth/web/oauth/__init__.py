@@ -17,6 +17,7 @@ def routes(services: OAuthServices) -> list[Route]:
         Route("/oauth/authorize", page(services, front.as_get), methods=["POST"]),
         Route("/oauth/consent", page(services, front.consent), methods=["POST"]),
         open_route(services, "/oauth/token", back.token, "POST"),
+        open_route(services, "/oauth/par", back.push, "POST"),
         open_route(services, "/oauth/revoke", back.revoke, "POST"),
         open_route(services, "/oauth/userinfo", back.userinfo, "GET", "POST"),
         open_route(services, "/oauth/jwks", back.jwks, "GET"),

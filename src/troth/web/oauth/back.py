@@ -30,6 +30,12 @@ class BackChannel:
         answer = await self._services.grants.exchange(domain, client, asked)
         return json_response(answer, headers={"Pragma": "no-cache"})
 
+    async def push(self, request: Request, domain: Domain) -> Response:
+        """The pushed authorization request endpoint (RFC 9126 section 2)."""
+        asked = await read_client_request(request, domain)
+        client = await self._services.client_authentication.authenticate(domain, asked)
+        return json_response(await self._services.pushed_requests.push(domain, client, asked), 201)
+
     async def revoke(self, request: Request, domain: Domain) -> Response:
         """Revocation (RFC 7009): 200 whether the token was one or not."""
         asked = await read_client_request(request, domain)

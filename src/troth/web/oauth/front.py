@@ -77,7 +77,10 @@ class FrontChannel:
         if len(pairs) == 1 and pairs[0][0] == "resume":
             asked = await self._services.interactions.unpack(domain, pairs[0][1])
             return asked, await self._client(domain, asked)
-        return await read_request(domain, pairs, self._services.clients, self._services.clock.now())
+        services = self._services
+        return await read_request(
+            domain, pairs, services.clients, services.pushed_requests, services.clock.now()
+        )
 
     async def _client(self, domain: Domain, asked: AuthorizationRequest) -> Client:
         """The client as it is now: it may have been disabled or changed since the request was packed."""

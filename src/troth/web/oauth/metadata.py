@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from troth.access.oauth.clients import METHODS
 from troth.access.scopes import IDENTITY
 from troth.access.tenants import Domain
+from troth.core.jose_clients import CLIENT_ALGORITHMS
 from troth.core.scope import ACTIONS
 from troth.web.catalogue import LANGUAGES
 
@@ -16,6 +18,8 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/authorize",
         "token_endpoint": f"{issuer}/oauth/token",
+        "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
+        "require_pushed_authorization_requests": False,
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "jwks_uri": f"{issuer}/oauth/jwks",
@@ -24,8 +28,10 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"],
-        "revocation_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "claims_supported": ["sub", "name", "email", "auth_time", "sid", "nonce", "iss", "aud", "iat", "exp"],
@@ -33,6 +39,8 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "ui_locales_supported": list(LANGUAGES),
         "authorization_response_iss_parameter_supported": True,
         "claims_parameter_supported": False,
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,
         "request_uri_parameter_supported": False,
+        "request_object_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
+        "require_signed_request_object": False,
     }

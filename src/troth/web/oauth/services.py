@@ -8,6 +8,7 @@ from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.grants import Grants
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.pushed import PushedRequests
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -29,6 +30,8 @@ class OAuthServices(Protocol):
     def clients(self) -> Clients: ...
     @property
     def client_authentication(self) -> ClientAuthentication: ...
+    @property
+    def pushed_requests(self) -> PushedRequests: ...
     @property
     def grants(self) -> Grants: ...
     @property
