@@ -12,10 +12,12 @@ from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
-from troth.access.oauth.grants import Grants
+from troth.access.oauth.decision import Decisions
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.sessions import Begun, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
@@ -71,9 +73,11 @@ class Access:
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)
         self.interactions = Interactions(self.keys, self.clock)
-        self.grants = Grants(
-            database, self.sessions, self.tokens, IdTokens(self.keys, self.clock), self.clock
+        self.decisions = Decisions(database)
+        self.token_endpoint = TokenEndpoint(
+            database, self.tokens, IdTokens(self.keys, self.clock), self.clock
         )
+        self.revocation = Revocation(self.sessions, self.tokens)
         self.public_paths = {"app": ("/assets/",)}
 
     async def events(self, domain: str) -> list[str]:

@@ -39,7 +39,7 @@ class SessionLimits(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A living session. `client` and `scopes` are set when it is what a client was granted (see grants.py);
+    """A living session. `client` and `scopes` are set when it is what a client was granted (oauth/grant.py);
     `person_scopes` is what the person may do through their roles; `profile` is sealed; `amr` is how they
     proved who they are (RFC 8176), at `authenticated_at` for the last time."""
 

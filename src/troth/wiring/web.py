@@ -14,10 +14,12 @@ from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
-from troth.access.oauth.grants import Grants
+from troth.access.oauth.decision import Decisions
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -54,7 +56,9 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     client_authentication: ClientAuthentication
     pushed_requests: PushedRequests
     interactions: Interactions
-    grants: Grants
+    decisions: Decisions
+    token_endpoint: TokenEndpoint
+    revocation: Revocation
     keys: SigningKeys
     tokens: AccessTokens
     authenticator: Authenticator
@@ -108,7 +112,9 @@ def compose(
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),
         interactions=Interactions(keys, clock),
-        grants=Grants(database, sessions, tokens, IdTokens(keys, clock), clock),
+        decisions=Decisions(database),
+        token_endpoint=TokenEndpoint(database, tokens, IdTokens(keys, clock), clock),
+        revocation=Revocation(sessions, tokens),
         keys=keys,
         tokens=tokens,
         authenticator=Authenticator(directory, tokens),

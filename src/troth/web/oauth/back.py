@@ -27,7 +27,7 @@ class BackChannel:
         """The token endpoint (RFC 6749 section 3.2)."""
         asked = await read_client_request(request, domain)
         client = await self._services.client_authentication.authenticate(domain, asked)
-        answer = await self._services.grants.exchange(domain, client, asked)
+        answer = await self._services.token_endpoint.answer(domain, client, asked)
         return json_response(answer, headers={"Pragma": "no-cache"})
 
     async def push(self, request: Request, domain: Domain) -> Response:
@@ -40,7 +40,7 @@ class BackChannel:
         """Revocation (RFC 7009): 200 whether the token was one or not."""
         asked = await read_client_request(request, domain)
         client = await self._services.client_authentication.authenticate(domain, asked)
-        await self._services.grants.revoke(domain, client, asked)
+        await self._services.revocation.revoke(domain, client, asked)
         return Response(status_code=200, headers=NO_STORE)
 
     async def userinfo(self, request: Request, domain: Domain) -> Response:

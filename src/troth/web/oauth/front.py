@@ -12,7 +12,7 @@ from troth.access.errors import (
 )
 from troth.access.oauth.authorize import AuthorizationRequest, Refused, error_location, read_request
 from troth.access.oauth.clients import Client
-from troth.access.oauth.grants import ConsentNeeded, Granted, SignInNeeded
+from troth.access.oauth.decision import ConsentNeeded, Granted, SignInNeeded
 from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.web.answers import NO_STORE, request_id
@@ -38,7 +38,7 @@ class FrontChannel:
             return _go(refusal.location)
         session = await session_of(request, domain, self._services.sessions)
         try:
-            decision = await self._services.grants.decide(domain, asked, client, session)
+            decision = await self._services.decisions.decide(domain, asked, client, session)
         except OAuthError as error:
             return _go(error_location(domain, asked.redirect_uri, asked.state, error))
         if isinstance(decision, Granted):
@@ -67,7 +67,9 @@ class FrontChannel:
         try:
             if form.get("decision") != "allow":
                 raise AccessDenied("the person did not agree")
-            granted = await services.grants.agree(domain, asked, client, session, trace=request_id(request))
+            granted = await services.decisions.agree(
+                domain, asked, client, session, trace=request_id(request)
+            )
         except OAuthError as error:
             return _go(error_location(domain, asked.redirect_uri, asked.state, error))
         return _go(granted.location)

@@ -6,9 +6,11 @@ from typing import Protocol
 from troth.access.accounts.people import Accounts
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
-from troth.access.oauth.grants import Grants
+from troth.access.oauth.decision import Decisions
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -33,7 +35,11 @@ class OAuthServices(Protocol):
     @property
     def pushed_requests(self) -> PushedRequests: ...
     @property
-    def grants(self) -> Grants: ...
+    def decisions(self) -> Decisions: ...
+    @property
+    def token_endpoint(self) -> TokenEndpoint: ...
+    @property
+    def revocation(self) -> Revocation: ...
     @property
     def interactions(self) -> Interactions: ...
     @property
