@@ -35,11 +35,16 @@ async def test_row_level_security_is_forced_on_every_table_and_troth_app_owns_no
     assert {row["owner"] for row in rows} == {"troth_owner"}
 
 
+WITH_THE_OWNERS_RIGHTS = {"reset_password", "change_password", "register_person", "confirm_email"}
+"""Each checks a link or a living session itself before it changes a person."""
+
+
 async def test_functions_work_with_their_callers_rights(superuser_database: Database) -> None:
-    definers = await superuser_database.fetchval(
-        "select count(*) from pg_proc where pronamespace = 'troth'::regnamespace and prosecdef"
+    definers = await superuser_database.fetch(
+        "select proname, proconfig from pg_proc where pronamespace = 'troth'::regnamespace and prosecdef"
     )
-    assert definers == 0
+    assert {row["proname"] for row in definers} <= WITH_THE_OWNERS_RIGHTS
+    assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in definers)
 
 
 async def test_only_the_web_instances_may_call_functions(superuser_database: Database) -> None:

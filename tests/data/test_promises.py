@@ -86,6 +86,14 @@ def test_every_stored_password_is_judged(rows: list[str], verdict: str, fault: s
     assert fault in finding.evidence
 
 
+def test_imported_hashes_that_lie_wrapped_are_counted() -> None:
+    wrapped = f"{stored(salt=b'another salt 123').rpartition('$')[0]}$sha256-salt-first::c2FsdA$"
+    finding = judge_passwords([stored(), wrapped])
+    assert finding.verdict == "proved"
+    assert "1 of them came from another system" in finding.evidence
+    assert judge_passwords([stored(), wrapped.replace("600000", "599999")]).verdict == "broken"
+
+
 LEADER = Seen("member-1", "leader", "running")
 STANDBYS = (Seen("member-2", "quorum_standby", "streaming"), Seen("member-3", "quorum_standby", "streaming"))
 

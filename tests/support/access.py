@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 
 from support.postgres import Tenant, new_tenant
+from troth.access.accounts.devices import Devices
+from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
@@ -65,7 +67,9 @@ class Access:
         self.accounts = Accounts(database, self.sealer)
         self.registrar = Accounts(owner, self.sealer)
         self.sessions = Sessions(database, self.sealer)
-        self.sign_in = SignIn(database, self.accounts, self.passwords, self.sessions)
+        self.devices = Devices(self.sealer, self.clock)
+        self.limits = Limits(database, self.sealer, self.devices)
+        self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions)
         self.keys = SigningKeys(database, self.sealer, self.clock)
         self.tokens = AccessTokens(self.keys, self.clock)
         self.authenticator = Authenticator(self.directory, self.tokens)

@@ -29,7 +29,8 @@ class Person:
         form = {"email": self._email, "password": self._password, "return_to": "/"}
         answer = await self.post("/login", form)
         assert answer.status_code == 303, answer.text
-        self.cookie = SimpleCookie(answer.headers["set-cookie"])[COOKIE].value
+        lines = [SimpleCookie(line) for line in answer.headers.get_list("set-cookie")]
+        self.cookie = next(line[COOKIE].value for line in lines if COOKIE in line)
 
     async def sign_out(self) -> None:
         """Send the other form."""

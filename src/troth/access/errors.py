@@ -4,6 +4,8 @@ RequestError
 ├── Unauthenticated
 │   └── NoSession                nobody is signed in in this browser, on this domain
 ├── SignInRefused                401, says nothing about which part was wrong
+├── TooManyTries                 429, somebody guesses, whether the account exists or not
+├── PasswordNotAccepted          422, too short, too long, common, personal or breached
 ├── CrossSite                    403, a page of another site sent this request
 └── OAuthError                   RFC 6749 section 4.1.2.1 and 5.2, OpenID Connect Core section 3.1.2.6
     ├── InvalidRequest  InvalidClient  InvalidGrant  InvalidScope
@@ -18,7 +20,7 @@ TrothError
 └── WrongPassword                inside access alone
 """
 
-from troth.core.errors import RequestError, TrothError, Unauthenticated
+from troth.core.errors import RequestError, TooMany, TrothError, Unauthenticated, Unprocessable
 
 
 class NoSession(Unauthenticated):
@@ -45,6 +47,24 @@ class SignInRefused(RequestError):
     status = 401
     code = "sign_in_refused"
     title = "The sign-in did not work"
+
+
+class PasswordNotAccepted(Unprocessable):
+    """A password that was chosen is refused; `reason` is one of those of `accounts/policy.py`."""
+
+    code = "password_not_accepted"
+    title = "This password is not accepted"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Choose another password.", errors=(("/password", reason),))
+        self.reason = reason
+
+
+class TooManyTries(TooMany):
+    """A try that came too early after others."""
+
+    code = "too_many_tries"
+    title = "Too many tries"
 
 
 class CrossSite(RequestError):

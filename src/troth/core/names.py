@@ -3,6 +3,9 @@
 SESSION_COOKIE = "__Host-troth"
 """The session's cookie. Browsers bind the prefix to one host over HTTPS (RFC 6265bis section 4.1.3.2)."""
 
+DEVICE_COOKIE = "__Host-device"
+"""The cookie by which a browser is recognised that was signed in before."""
+
 SESSION_CLIENT = "session"
 """The client_id of the tokens that a browser's own session is given; no other client may bear it."""
 

@@ -109,27 +109,35 @@ async def probe_passwords(view: DataView) -> Finding:
 
 
 def judge_passwords(hashes: Sequence[str]) -> Finding:
-    """The verdict on stored hashes `pbkdf2-sha256$rounds$salt$…`; what follows is not looked at."""
+    """The verdict on stored hashes `pbkdf2-sha256$rounds$salt$…`; what follows is not looked at, save whether
+    another system's hash lies inside: it does not weaken the one around it."""
     if not hashes:
         return Finding("unknown", "No password is stored yet.")
     faults = [fault for fault in map(_password_fault, hashes) if fault]
-    salts = [stored.split("$")[2] for stored in hashes if stored.count("$") == 3]
+    salts = [stored.split("$")[2] for stored in hashes if stored.count("$") >= 3]
+    wrapped = sum(stored.count("$") == 4 for stored in hashes)
     if len(set(salts)) != len(salts):
         faults.append("two rows share a salt")
-    raw: dict[str, object] = {"rows": len(hashes), "faults": sorted(set(faults))}
+    raw: dict[str, object] = {"rows": len(hashes), "wrapped": wrapped, "faults": sorted(set(faults))}
     if faults:
         return Finding("broken", f"Of {len(hashes)} stored passwords: {'; '.join(sorted(set(faults)))}.", raw)
     return Finding(
         "proved",
         f"All {len(hashes)} stored passwords are PBKDF2-HMAC-SHA-256 with {LEAST_ROUNDS:,} rounds or more "
-        "and a salt of their own.",
+        f"and a salt of their own.{_told(wrapped)}",
         raw,
     )
 
 
+def _told(wrapped: int) -> str:
+    if not wrapped:
+        return ""
+    return f" {wrapped} of them came from another system and lie wrapped in it until their next sign-in."
+
+
 def _password_fault(stored: str) -> str:
     parts = stored.split("$")
-    if len(parts) != 4 or parts[0] != "pbkdf2-sha256":
+    if len(parts) not in (4, 5) or parts[0] != "pbkdf2-sha256":
         return "one is not PBKDF2-HMAC-SHA-256"
     if not parts[1].isdigit() or int(parts[1]) < LEAST_ROUNDS:
         return f"one has fewer than {LEAST_ROUNDS:,} rounds"

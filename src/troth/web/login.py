@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from troth.access.accounts.devices import Devices
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
-from troth.access.errors import NoSession, OAuthError, SignInRefused
+from troth.access.errors import NoSession, OAuthError, SignInRefused, TooManyTries
 from troth.access.oauth.authorize import AuthorizationRequest
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.interactions import Interactions
@@ -17,7 +18,7 @@ from troth.access.sessions import Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import TooMany
 from troth.web.answers import NO_STORE, request_id
-from troth.web.cookies import clear_cookie, read_cookie, set_cookie
+from troth.web.cookies import clear_cookie, read_cookie, read_device, set_cookie, set_device
 from troth.web.forms import once, read_form, read_query
 from troth.web.origin import require_same_origin, safe_return_to
 from troth.web.pages import Pages, page
@@ -35,6 +36,8 @@ class LoginServices(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def accounts(self) -> Accounts: ...
+    @property
+    def devices(self) -> Devices: ...
     @property
     def sign_in(self) -> SignIn: ...
     @property
@@ -91,15 +94,18 @@ class Login:
                 request=request_id(request),
                 address=request.headers.get("x-forwarded-for", ""),  # the edge's word, never the client's
                 agent=request.headers.get("user-agent", ""),
+                device=read_device(request),
             )
         except (SignInRefused, NoSession):
             return await self._form(request, domain, return_to, email=email, faults=["wrong"], status=401)
         except TooMany as error:
-            response = await self._form(request, domain, return_to, email=email, faults=["busy"], status=429)
+            fault = "too_many_tries" if isinstance(error, TooManyTries) else "busy"
+            response = await self._form(request, domain, return_to, email=email, faults=[fault], status=429)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
         response = _go(return_to)
         set_cookie(response, begun.token)
+        set_device(response, await self._services.devices.issue(domain, email))
         return response
 
     async def ask_to_leave(self, request: Request, domain: Domain) -> Response:

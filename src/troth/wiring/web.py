@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from troth import VERSION
+from troth.access.accounts.devices import Devices
+from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
@@ -51,6 +53,8 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     directory: DomainDirectory
     sessions: Sessions
     accounts: Accounts
+    devices: Devices
+    limits: Limits
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
@@ -98,6 +102,8 @@ def compose(
     directory = DomainDirectory(database, clock, port=configuration.https_port)
     sessions = Sessions(database, sealer)
     accounts = Accounts(database, sealer)
+    devices = Devices(sealer, clock)
+    limits = Limits(database, sealer, devices)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)
     tokens = AccessTokens(keys, clock)
@@ -107,7 +113,9 @@ def compose(
         directory=directory,
         sessions=sessions,
         accounts=accounts,
-        sign_in=SignIn(database, accounts, passwords, sessions),
+        devices=devices,
+        limits=limits,
+        sign_in=SignIn(database, limits, passwords, sessions),
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
+from troth.access.accounts.limits import place_of
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Profile
-from troth.access.accounts.signin import MOST_FROM_ONE_PLACE, SignIn, place_of
+from troth.access.accounts.pool import Turn
+from troth.access.accounts.signin import MOST_FROM_ONE_PLACE, SignIn
 from troth.access.errors import NoSession, SignInRefused
 from troth.core.db import Database
 from troth.core.errors import TooMany, Unprocessable
@@ -69,13 +71,15 @@ async def test_a_password_that_was_changed_while_it_was_checked_begins_nothing(h
     access = house.access
 
     class Overtaken(Passwords):
-        async def verify(self, password: str, stored: str | None) -> None:
-            await super().verify(password, stored)
+        async def verify(
+            self, password: str, stored: str | None, *, nobody: bool = False, turn: Turn = Turn.STRANGER
+        ) -> None:
+            await super().verify(password, stored, nobody=nobody, turn=turn)
             await access.registrar.set_password(
                 house.tenant.id, house.person, "another one", access.passwords
             )
 
-    sign_in = SignIn(access.database, access.accounts, Overtaken(), access.sessions)
+    sign_in = SignIn(access.database, access.limits, Overtaken(), access.sessions)
     with pytest.raises(NoSession):
         await sign_in.sign_in(house.domain, EMAIL, PASSWORD)
     assert "session.begun" not in await access.events(house.domain.name)
@@ -86,14 +90,18 @@ async def test_a_flood_from_one_place_leaves_room_for_everybody_else(house: Hous
     held = asyncio.Event()
 
     class Held(Passwords):
-        async def verify(self, password: str, stored: str | None) -> None:
+        async def verify(
+            self, password: str, stored: str | None, *, nobody: bool = False, turn: Turn = Turn.STRANGER
+        ) -> None:
             if password == "flood":
                 await held.wait()
-            await super().verify(password, stored)
+            await super().verify(password, stored, nobody=nobody, turn=turn)
 
-    sign_in = SignIn(access.database, access.accounts, Held(), access.sessions)
+    sign_in = SignIn(access.database, access.limits, Held(), access.sessions)
     flood = [
-        asyncio.ensure_future(sign_in.sign_in(house.domain, EMAIL, "flood", address=f"2001:db8::{number}"))
+        asyncio.ensure_future(
+            sign_in.sign_in(house.domain, f"{number}{EMAIL}", "flood", address=f"2001:db8::{number}")
+        )
         for number in range(60)
     ]
     done, waiting = await asyncio.wait(flood, timeout=1)

@@ -17,6 +17,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Many people are signing in right now. Wait a moment and try again.",
         "Gerade melden sich viele Menschen an. Bitte warten Sie einen Moment und versuchen es erneut.",
     ),
+    "too_many_tries": (
+        "There were too many tries for this address or from this network. Wait a minute and try again.",
+        "Für diese Adresse oder aus diesem Netz gab es zu viele Versuche. Bitte warten Sie eine Minute und "
+        "versuchen Sie es erneut.",
+    ),
     "signed_out": ("You are signed out.", "Sie sind abgemeldet."),
     "signed_out_more": (
         "Every access that this session had given is closed.",
