@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from support.documents import EVERYTHING, Estate, Person, collections
+from troth.access.explain import Denials
 from troth.data.openapi import write_api
 from troth.web.api import routes
 
@@ -16,7 +17,9 @@ from troth.web.api import routes
 @pytest.fixture(scope="session")
 async def api_app(estate: Estate) -> Starlette:
     openapi = write_api(collections(), title="Residents", version="0.1.0")
-    return Starlette(routes=routes(estate.documents, estate.access.authenticator, openapi))
+    access = estate.access
+    denials = Denials(access.directory, access.sessions, access.clients)
+    return Starlette(routes=routes(estate.documents, access.authenticator, openapi, denials))
 
 
 @pytest.fixture

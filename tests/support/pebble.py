@@ -8,7 +8,6 @@ import asyncio
 import json
 import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -43,7 +42,7 @@ class Pebble(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def pebble(folder: Path, *, name_server: int, http_port: int, tls_port: int) -> AsyncGenerator[Pebble]:
-    """Runs while the block does. `name_server` is a UDP port on loopback; challenges come to the other two."""
+    """Runs while the block does. `name_server` is a UDP port on loopback; challenges go to the other two."""
     now = SystemClock().now()
     authority = Authority.open(folder, "acme", now=now)
     subject = Subject(common_name="localhost", dns=("localhost",), usage="server")
@@ -67,15 +66,15 @@ async def pebble(folder: Path, *, name_server: int, http_port: int, tls_port: in
     # each time.
     environment = {"PATH": "/usr/bin:/bin", "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*DIE_WITH_PARENT, *_resolved(argv)], env=environment, stdout=output, stderr=output
+        process = await asyncio.create_subprocess_exec(
+            *DIE_WITH_PARENT, *_resolved(argv), env=environment, stdout=output, stderr=output
         )
         try:
             await until_answered(lambda: _answers(running))
             yield running
         finally:
             process.terminate()
-            await asyncio.to_thread(process.wait, 10)
+            await process.wait()
 
 
 def _resolved(argv: list[str]) -> list[str]:

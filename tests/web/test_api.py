@@ -126,6 +126,8 @@ async def test_a_missing_scope_is_named(
     response = await lacking(method, path, body, if_match='"1"')
     problem = check_problem(response, 403, "insufficient_scope")
     assert problem["scope"] == f"tickets:{action}"
+    # RESIDENT, the role of everybody here, has neither `announcements:create` nor `tickets:delete`.
+    assert problem["lacking"] == ("person" if action == "delete" else "asked")
     assert f'error="insufficient_scope", scope="tickets:{action}"' in response.headers["www-authenticate"]
 
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from troth.access.forgery import claims_of, forgeries
-from troth.access.oauth.strict_client import Attempt, Registration, StrictClient
+from troth.access.oauth.strict_client import Attempt, ProbeClients, StrictClient
 from troth.access.visit import (
     Account,
     Visit,
@@ -40,12 +40,12 @@ class AccessView(msgspec.Struct, frozen=True):
     `member` may do everything in its tenant, `outsider` has no scope at all; both belong to a tenant made for
     probing. `mint` signs claims with the issuer's own key, the given ones replacing the usual. `instances`
     are asked one by one. `rows_without_grants` counts what the database shows to a context without grants.
-    `visitor` opens a way to the public side. `registration` is of the clients made for probing.
+    `visitor` opens a way to the public side. `clients` are those made for probing.
     """
 
     face: PublicFace
     visitor: Callable[[], Visitor]
-    registration: Registration
+    clients: ProbeClients
     member: Account
     outsider: Account
     collections: tuple[str, ...]
@@ -123,7 +123,7 @@ def judge_scopes(tried: int, faults: tuple[str, ...]) -> Finding:
 async def probe_oauth(view: AccessView) -> Finding:
     """Complete a grant as a strict client does, then try everything that has to be refused."""
     async with _visiting(view, view.member) as (visitor, visit):
-        client = StrictClient(visitor, view.face, visit, view.registration)
+        client = StrictClient(visitor, view.face, visit, view.clients)
         token, _ = await client.complete()
         opened = await client.opens(token)
         attempts = await client.try_misuses()

@@ -104,7 +104,11 @@ class Unauthenticated(RequestError):
 
 
 class Denied(RequestError):
-    """`scope` is the scope that would have allowed the call (RFC 6750 section 3.1, insufficient_scope)."""
+    """`scope` is the scope that would have allowed the call (RFC 6750 section 3.1, insufficient_scope).
+
+    `lacking` says why the token does not hold it, once somebody looked: `person` (no role of theirs gives
+    it), `client` (the client is not registered for it) or `asked` (it was not asked for).
+    """
 
     status = 403
     code = "insufficient_scope"
@@ -113,6 +117,7 @@ class Denied(RequestError):
     def __init__(self, public: str, *, scope: str, detail: str = "") -> None:
         super().__init__(public, detail=detail)
         self.scope = scope
+        self.lacking = ""
 
 
 class NotFound(RequestError):

@@ -7,13 +7,15 @@ cookies are not looked at, so no other site can make a browser use them here (CS
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar, Protocol
 from uuid import UUID
 
 import msgspec
 from starlette.routing import Route
 
-from troth.core.errors import NotFound, RequestError
+from troth.access.explain import Denials
+from troth.core.errors import Denied, NotFound, RequestError, Unavailable
 from troth.data.document import Document
 from troth.data.documents import Documents
 from troth.data.grants import Caller, read_grants
@@ -72,10 +74,12 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 
 class Endpoint:
-    """An ASGI application: one handler for each method, errors as problems."""
+    """An ASGI application: one handler for each method, errors as problems. `denials` tells a denied caller
+    which link lacked the scope."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], denials: Denials | None = None) -> None:
         self._handlers = dict(handlers)
+        self._denials = denials
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
         self._allow = ", ".join(sorted(self._handlers))
@@ -92,9 +96,18 @@ class Endpoint:
         except MethodNotAllowed as error:
             await send_problem(send, error, request_id, extra=[(b"allow", error.allow.encode())])
         except Exception as error:  # noqa: BLE001  send_problem logs what was not raised on purpose
+            if isinstance(error, Denied):
+                await self._look_into(call, error)
             await send_problem(send, error, request_id, head=method == "HEAD")
         else:
             await _send_answer(send, answer, request_id, head=method == "HEAD")
+
+    async def _look_into(self, call: Call, error: Denied) -> None:
+        """A database that cannot be asked just now makes no other answer of the refusal."""
+        if self._denials is None or call.bearer is None:
+            return
+        with suppress(Unavailable):
+            error.lacking = await self._denials.lacking(call.domain, *call.bearer, error.scope)
 
 
 class Api:
@@ -147,16 +160,19 @@ class Api:
 
     async def _caller(self, call: Call) -> Caller:
         principal = await self._authenticator.authenticate(call.domain, call.header(b"authorization"))
+        call.bearer = principal.session, principal.client
         return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.scopes))
 
 
-def routes(documents: Documents, authenticator: Authenticator, openapi: bytes) -> list[Route]:
+def routes(
+    documents: Documents, authenticator: Authenticator, openapi: bytes, denials: Denials | None = None
+) -> list[Route]:
     """The API's routes, to stand before any other under /api. `openapi` is made by `data.openapi`."""
     api = Api(documents, authenticator)
-    item = Endpoint({"GET": api.read, "PUT": api.replace, "PATCH": api.patch, "DELETE": api.delete})
+    item = Endpoint({"GET": api.read, "PUT": api.replace, "PATCH": api.patch, "DELETE": api.delete}, denials)
     return [
         Route("/api/v1/{collection}/{id}", item),
-        Route("/api/v1/{collection}", Endpoint({"GET": api.list, "POST": api.create})),
+        Route("/api/v1/{collection}", Endpoint({"GET": api.list, "POST": api.create}, denials)),
         Route("/api/openapi.json", Endpoint({"GET": _serve(openapi)})),
         Route("/api", _nothing),
         Route("/api/{rest:path}", _nothing),

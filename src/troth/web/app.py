@@ -72,7 +72,7 @@ def with_pages(services: WebServices) -> RouteServices:
 def routes(services: RouteServices) -> list[BaseRoute]:
     """Every route; the API's first, for they are asked most."""
     return [
-        *api.routes(services.documents, services.authenticator, services.openapi),
+        *api.routes(services.documents, services.authenticator, services.openapi, services.denials),
         *forward.routes(services),
         *session.routes(services),
         *login.routes(services),

@@ -27,13 +27,15 @@ MERGE_PATCH = ("application/merge-patch+json", "application/json")
 class Call:
     """One request, read only as far as it is needed."""
 
-    __slots__ = ("_receive", "_scope", "headers", "path")
+    __slots__ = ("_receive", "_scope", "bearer", "headers", "path")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
         self._receive = receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path: Mapping[str, str] = scope["path_params"]
+        self.bearer: tuple[UUID, str] | None = None
+        """Session and client of the access token, once it was verified."""
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)

@@ -1,7 +1,8 @@
 """Every error of the API as RFC 9457 problem details, mapped in one place.
 
 Members: `type`, `title`, `status`, `detail`, `code` (stable, for programs), `request_id`, and where apt
-`errors` (a list of `pointer` and `detail`) or `scope`. Never a stack trace, never a private detail.
+`errors` (a list of `pointer` and `detail`), or `scope` and `lacking`. Never a stack trace, never a private
+detail.
 """
 
 import logging
@@ -41,6 +42,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str
     errors: tuple[Fault, ...] = ()
     scope: str = ""
+    lacking: str = ""
 
     def to_wire(self) -> bytes:
         return msgspec.json.encode(self)
@@ -66,6 +68,7 @@ def describe(error: Exception, request_id: str) -> Problem:
         request_id,
         tuple(Fault(*each) for each in error.errors) if isinstance(error, Unprocessable) else (),
         error.scope if isinstance(error, Denied) else "",
+        error.lacking if isinstance(error, Denied) else "",
     )
 
 

@@ -11,7 +11,7 @@ from troth.access import promises as access
 from troth.access.drills import Defects
 from troth.access.drills import drills as access_drills
 from troth.access.forgery import claims_of
-from troth.access.oauth.strict_client import Registration
+from troth.access.oauth.strict_client import ProbeClients
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
 from troth.access.tokens import ACCESS_TOKEN
@@ -195,7 +195,7 @@ class Probing:
         return access.AccessView(
             face=self._services.face,
             visitor=self.visitor,
-            registration=Registration(*PROBE_CLIENTS, PROBE_CALLBACK, f"{CANARIES}:read"),
+            clients=ProbeClients(*PROBE_CLIENTS, PROBE_CALLBACK, f"{CANARIES}:read"),
             member=self.account(PROBE_MEMBER),
             outsider=self.account(PROBE_OUTSIDER),
             collections=(CANARIES, *self._settings.collections),

@@ -14,6 +14,7 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
+from troth.access.explain import Denials
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
@@ -66,6 +67,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     keys: SigningKeys
     tokens: AccessTokens
     authenticator: Authenticator
+    denials: Denials
     documents: Documents
     openapi: bytes
     collection_titles: Mapping[str, str]
@@ -126,6 +128,7 @@ def compose(
         keys=keys,
         tokens=tokens,
         authenticator=Authenticator(directory, tokens),
+        denials=Denials(directory, sessions, clients),
         documents=Documents(database, ring, with_canaries(declared)),
         openapi=write_api(declared, title=configuration.platform, version=VERSION),
         collection_titles={one.name: one.title for one in declared.values()},

@@ -23,7 +23,7 @@ ELSEWHERE = "https://elsewhere.example/callback"
 """Registered for nobody."""
 
 
-class Registration(msgspec.Struct, frozen=True):
+class ProbeClients(msgspec.Struct, frozen=True):
     """The clients that were registered for probing, and where both are answered."""
 
     client: str
@@ -43,11 +43,11 @@ class Attempt(msgspec.Struct, frozen=True):
 class StrictClient:
     """One person's browser and one client, in one."""
 
-    def __init__(self, visitor: Visitor, face: PublicFace, visit: Visit, registration: Registration) -> None:
+    def __init__(self, visitor: Visitor, face: PublicFace, visit: Visit, clients: ProbeClients) -> None:
         self._visitor = visitor
         self._face = face
         self._visit = visit
-        self._registration = registration
+        self._clients = clients
 
     @property
     def issuer(self) -> str:
@@ -85,11 +85,11 @@ class StrictClient:
 
     async def exchange(self, code: str, verifier: str, **instead: str) -> httpx.Response:
         """The token request of RFC 6749 section 4.1.3, with some fields replaced."""
-        registration = self._registration
+        clients = self._clients
         form = {
             "grant_type": "authorization_code",
-            "client_id": registration.client,
-            "redirect_uri": registration.redirect_uri,
+            "client_id": clients.client,
+            "redirect_uri": clients.redirect_uri,
             "code": code,
             "code_verifier": verifier,
         }
@@ -135,11 +135,11 @@ class StrictClient:
         return Attempt(name, said.get("error", "no error"), fault)
 
     async def _bad_exchanges(self) -> tuple[Attempt, ...]:
-        registration = self._registration
+        clients = self._clients
         tries = (
             ("a wrong verifier", {"code_verifier": new_verifier()}),
             ("another redirect for the code", {"redirect_uri": ELSEWHERE}),
-            ("another client's code", {"client_id": registration.other}),
+            ("another client's code", {"client_id": clients.other}),
         )
         attempts: list[Attempt] = []
         for name, instead in tries:
@@ -163,10 +163,10 @@ class StrictClient:
     async def _bad_grant(self, grant: str) -> Attempt:
         form = {
             "grant_type": grant,
-            "client_id": self._registration.client,
+            "client_id": self._clients.client,
             "username": "anybody@probes.example",
             "password": secrets.token_urlsafe(16),
-            "scope": self._registration.scope,
+            "scope": self._clients.scope,
         }
         answer = await self.token(form)
         return Attempt(f"the grant {grant}", error_of(answer), _unless_refused(answer))
@@ -176,7 +176,7 @@ class StrictClient:
         answer = await self._visitor.request(
             "GET",
             self._visit.domain,
-            f"/api/v1/{self._registration.scope.partition(':')[0]}?limit=1",
+            f"/api/v1/{self._clients.scope.partition(':')[0]}?limit=1",
             headers={"Authorization": f"Bearer {token}"},
         )
         return answer.status_code == 200
@@ -195,12 +195,12 @@ class StrictClient:
         )
 
     def _question(self, verifier: str) -> dict[str, str]:
-        registration = self._registration
+        clients = self._clients
         return {
-            "client_id": registration.client,
-            "redirect_uri": registration.redirect_uri,
+            "client_id": clients.client,
+            "redirect_uri": clients.redirect_uri,
             "response_type": "code",
-            "scope": registration.scope,
+            "scope": clients.scope,
             "code_challenge": challenge(verifier),
             "code_challenge_method": "S256",
         }
