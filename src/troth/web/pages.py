@@ -18,6 +18,7 @@ from troth.core.errors import NotFound, RequestError, TooMany, Unavailable
 from troth.web.answers import problems, request_id
 from troth.web.brand import stylesheet
 from troth.web.catalogue import words_for
+from troth.web.reports import PATH as REPORTS
 
 HERE = Path(__file__).parent
 
@@ -160,7 +161,11 @@ def _guard(leads_to: str) -> dict[str, str]:
     target = f" {form_target(leads_to)}" if leads_to else ""
     return {
         "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-        f"form-action 'self'{target}; base-uri 'none'; frame-ancestors 'none'",
+        f"form-action 'self'{target}; base-uri 'none'; frame-ancestors 'none'; "
+        f"report-uri {REPORTS}; report-to default",
+        "Reporting-Endpoints": f'default="{REPORTS}"',
+        # No page that opened this one, or that it opens, gets hold of its window.
+        "Cross-Origin-Opener-Policy": "same-origin",
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
         # Not `no-referrer`: a form would then send `Origin: null`, and our own check could not tell it apart.
