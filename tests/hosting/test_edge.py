@@ -132,20 +132,35 @@ def test_the_private_listener_demands_a_certificate_of_an_application() -> None:
 
 
 def test_the_public_side_never_shows_the_private_certificate() -> None:
-    (policy,) = servers()["public"]["tls_connection_policies"]
+    asking, policy = servers()["public"]["tls_connection_policies"]
     names = ["residents.localhost", "owners.localhost", "shop.localhost"]
     assert policy["match"]["sni"] == policy["certificate_selection"]["any_tag"] == names
+    assert asking["match"]["sni"] == [f"mtls.{name}" for name in names]
+    assert asking["certificate_selection"]["any_tag"] == names
     files = render(STATE)["apps"]["tls"]["certificates"]["load_files"]
     assert [file["certificate"] for file in files if file["tags"] == ["private"]] == ["/s/edge-server.pem"]
 
 
-def test_the_hybrid_key_exchange_comes_first_and_nothing_below_tls_1_2() -> None:
-    (policy,) = servers()["public"]["tls_connection_policies"]
-    assert policy["curves"][0] == "x25519mlkem768"
-    assert policy["protocol_min"] == "tls1.2"
-    assert all(
-        "ECDHE" in cipher and ("GCM" in cipher or "POLY1305" in cipher) for cipher in policy["cipher_suites"]
+def test_only_an_alias_for_mutual_tls_asks_for_a_certificate() -> None:
+    asking, policy = servers()["public"]["tls_connection_policies"]
+    assert asking["client_authentication"] == {"mode": "request"}
+    assert "client_authentication" not in policy
+    own = msgspec.structs.replace(
+        STATE, domains=(*STATE.domains, EdgeDomain("mtls.residents.localhost", "portal", leaf("own")))
     )
+    asking, policy = servers(own)["public"]["tls_connection_policies"]
+    assert "mtls.residents.localhost" not in asking["match"]["sni"]
+    assert "mtls.residents.localhost" in policy["match"]["sni"]
+
+
+def test_the_hybrid_key_exchange_comes_first_and_nothing_below_tls_1_2() -> None:
+    for policy in servers()["public"]["tls_connection_policies"]:
+        assert policy["curves"][0] == "x25519mlkem768"
+        assert policy["protocol_min"] == "tls1.2"
+        assert all(
+            "ECDHE" in cipher and ("GCM" in cipher or "POLY1305" in cipher)
+            for cipher in policy["cipher_suites"]
+        )
 
 
 def test_the_administration_is_a_unix_socket_and_nothing_is_kept() -> None:

@@ -43,7 +43,7 @@ def blind() -> ssl.SSLContext:
 async def test_each_domain_shows_its_own_certificate(world: World, domain: str) -> None:
     certificate = (await shake(world, world.trust(), domain)).getpeercert()
     assert certificate is not None
-    assert certificate["subjectAltName"] == (("DNS", domain),)
+    assert certificate["subjectAltName"] == (("DNS", domain), ("DNS", f"mtls.{domain}"))
 
 
 @pytest.mark.parametrize("name", [None, "unknown.example", "localhost", f"x.{RESIDENTS}"])

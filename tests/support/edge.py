@@ -46,7 +46,7 @@ class Authorities:
         return write_leaf(leaf, self.leaves, name)
 
     def domain(self, name: str, app: str) -> EdgeDomain:
-        subject = Subject(common_name=name, dns=(name,), addresses=(), usage="server")
+        subject = Subject(common_name=name, dns=(name, f"mtls.{name}"), addresses=(), usage="server")
         return EdgeDomain(name, app, self.leaf("public", subject, name))
 
 

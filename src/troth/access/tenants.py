@@ -11,7 +11,7 @@ from troth.core.branding import DEFAULT_COLOUR, is_colour
 from troth.core.clock import Clock
 from troth.core.db import Database
 from troth.core.errors import NotFound
-from troth.core.names import HTTPS_PORT, origin_of
+from troth.core.names import HTTPS_PORT, MUTUAL_TLS_PREFIX, origin_of
 
 _HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
 
@@ -50,6 +50,11 @@ class Domain(msgspec.Struct, frozen=True):
     def audience(self) -> str:
         """Whom an access token is for: this domain's API, and no other's."""
         return f"{self.issuer}/api/v1"
+
+    @property
+    def mutual_tls_origin(self) -> str:
+        """The same domain by the alias where the edge asks for a certificate (RFC 8705 section 5)."""
+        return self.issuer.replace("https://", f"https://{MUTUAL_TLS_PREFIX}", 1)
 
 
 def read_host(header: str) -> str:
@@ -91,8 +96,9 @@ class DomainDirectory:
         row = await self._database.fetchrow(
             "select d.name, d.app, d.branding, t.id, t.slug, t.name as tenant_name"
             " from troth.domain d join troth.tenant t on t.id = d.tenant_id"
-            " where d.name = $1 and t.active",
+            " where d.name in ($1, $2) and t.active order by d.name = $1 desc limit 1",
             name,
+            name.removeprefix(MUTUAL_TLS_PREFIX),
         )
         now = self._clock.now()
         if row is None:

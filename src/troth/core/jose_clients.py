@@ -4,6 +4,8 @@ The algorithm is the one that was pinned when the client was registered, and the
 with it: neither is taken from the token (RFC 8725 sections 3.1 and 3.10).
 """
 
+import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
+from troth.core.client_certificates import CertificateError, ClientCertificate, decode_der
 from troth.core.jose_parts import (
     TokenError,
     check_header_members,
@@ -29,6 +32,7 @@ CLIENT_ALGORITHMS: tuple[ClientAlgorithm, ...] = ("ES256", "PS256", "RS256", "Ed
 MAX_KEYS = 10
 _RSA_BITS = range(2048, 4097)
 _MAX_KID = 200
+_MAX_CERTIFICATE = 12 * 1024
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _MEMBERS = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x"), "RSA": ("n", "e")}
@@ -131,9 +135,29 @@ def _read_key(jwk: Mapping[str, object]) -> dict[str, str]:
         raise ValueError("A client's key is one for signatures.")
     if algorithm is not None and _KIND_OF.get(str(algorithm)) != jwk.get("kty"):
         raise ValueError("The alg of a key does not fit it, or is not known here.")
-    _import(jwk)
+    key = _import(jwk)
     members = ("kty", *_MEMBERS[str(jwk["kty"])], "kid", "alg")
-    return {name: str(jwk[name]) for name in members if name in jwk}
+    kept = {name: str(jwk[name]) for name in members if name in jwk}
+    if "x5c" in jwk:
+        kept["x5t#S256"] = _certificate_of(key, jwk["x5c"])
+    return kept
+
+
+def _certificate_of(key: ClientKey, chain: object) -> str:
+    """The thumbprint of a key's certificate, which has to be of that key (RFC 7517 section 4.7)."""
+    match chain:
+        case [str(first)] if len(first) <= _MAX_CERTIFICATE:
+            der = decode_der(first)
+        case _:
+            raise ValueError("The x5c of a key holds its one certificate.")
+    try:
+        other = type(key).import_key(ClientCertificate(der).public_key())
+        same = other.thumbprint() == key.thumbprint()
+    except (CertificateError, JoseError, TypeError, ValueError):
+        same = False
+    if not same:
+        raise ValueError("The certificate of a key is not of that key.")
+    return urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
 
 
 def _import(jwk: Mapping[str, object]) -> ClientKey:

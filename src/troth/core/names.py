@@ -9,6 +9,9 @@ DEVICE_COOKIE = "__Host-device"
 SESSION_CLIENT = "session"
 """The client_id of the tokens that a browser's own session is given; no other client may bear it."""
 
+MUTUAL_TLS_PREFIX = "mtls."
+"""Before a client domain: its alias where the edge asks for a client certificate (RFC 8705 section 5)."""
+
 HTTPS_PORT = 443
 
 

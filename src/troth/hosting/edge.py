@@ -83,14 +83,23 @@ def _server(listen: str, routes: list[Json], protocols: list[str]) -> Json:
 def _public(state: EdgeState) -> Json:
     server = _server(_address(state.address, state.https_port), public_routes(state), ["h1", "h2", "h3"])
     # Without a policy for a name, or without a name at all, the handshake fails: no certificate is shown.
-    server["tls_connection_policies"] = [
-        _policy([d.name for d in state.domains], [d.name for d in state.domains])
-    ]
+    names = [d.name for d in state.domains]
+    server["tls_connection_policies"] = [*_asking_policy(state), _policy(names, names)]
     # Domain fronting: a connection opened for one domain must not speak for another one.
     server["strict_sni_host"] = True
     server["errors"] = {"routes": error_routes()}
     server["logs"] = {"default_logger_name": "public"}
     return server
+
+
+def _asking_policy(state: EdgeState) -> list[Json]:
+    """At the aliases any client certificate is taken: whose it is, the authorization server decides for each
+    client (RFC 8705 section 2). No domain that people visit asks: browsers would bother them with it."""
+    if not state.aliases:
+        return []
+    policy = _policy([d.alias for d in state.aliases], [d.name for d in state.aliases])
+    policy["client_authentication"] = {"mode": "request"}
+    return [policy]
 
 
 def _redirect(state: EdgeState) -> Json:

@@ -14,6 +14,9 @@ Json = dict[str, Any]
 HSTS = "max-age=63072000; includeSubDomains; preload"
 """Two years: twice what the browsers' preload list asks for."""
 
+CERTIFICATE_HEADER = "X-Troth-Client-Certificate"
+"""The client certificate of a connection to a domain's alias for mutual TLS: base64 of its DER."""
+
 WEB_BODY = MEBIBYTE
 """The largest body Troth's own paths accept, in bytes."""
 
@@ -31,6 +34,17 @@ WEB_PATHS = [
     "/health",
     "/troth-assets/*",
 ]
+
+MUTUAL_TLS_PATHS = [
+    "/oauth/token",
+    "/oauth/par",
+    "/oauth/revoke",
+    "/oauth/introspect",
+    "/oauth/device",
+    "/oauth/userinfo",
+    "/api/*",
+]
+"""What a domain's alias for mutual TLS answers: what clients call by themselves, and no page."""
 
 HIDDEN_PATHS = ["/.troth", "/.troth/*", "/internal", "/internal/*"]
 
@@ -91,10 +105,12 @@ _ERRORS = {
 def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
     names = [domain.name for domain in state.domains]
+    aliases = [domain.alias for domain in state.aliases]
     return [
         {"handle": [*_clean(), *_secure(), _log_upstream()]},
-        {"match": [{"not": [{"host": names}]}], "handle": [_refuse(421)], "terminal": True},
+        {"match": [{"not": [{"host": [*names, *aliases]}]}], "handle": [_refuse(421)], "terminal": True},
         *_refusals(),
+        *([_for_hosts(aliases, _mutual_tls(state))] if aliases else []),
         {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
         {"match": [{"path": WEB_PATHS}], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
         *(_app_route(state, app) for app in state.apps),
@@ -153,6 +169,28 @@ def error_routes() -> list[Json]:
         {"match": [person], "handle": [_answer("text/html; charset=utf-8", page)], "terminal": True},
         {"handle": [_answer("application/problem+json", problem)]},
     ]
+
+
+def _for_hosts(hosts: list[str], handler: Json) -> Json:
+    return {"match": [{"host": hosts}], "handle": [handler], "terminal": True}
+
+
+def _mutual_tls(state: EdgeState) -> Json:
+    """The alias of a domain: the certificate of this very connection goes along, and nobody else's can."""
+    shown = {CERTIFICATE_HEADER: ["{http.request.tls.client.certificate_der_base64}"]}
+    handle = [
+        {"handler": "headers", "request": {"set": shown}},
+        {"handler": "headers", "request": {"delete": ["Cookie"]}},
+        _limit(WEB_BODY),
+        pass_to_web(state),
+    ]
+    return {
+        "handler": "subroute",
+        "routes": [
+            {"match": [{"path": MUTUAL_TLS_PATHS}], "handle": handle, "terminal": True},
+            {"handle": [_refuse(404)]},
+        ],
+    }
 
 
 def _clean() -> list[Json]:

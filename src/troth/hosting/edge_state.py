@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from troth.core.ca import LeafFiles
+from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.core.process import Endpoint
 
 WEB = "web"
@@ -32,6 +33,11 @@ class EdgeDomain(msgspec.Struct, frozen=True):
     name: str
     app: str
     certificate: LeafFiles
+
+    @property
+    def alias(self) -> str:
+        """Where the edge asks for a client certificate; the domain's own certificate names it too."""
+        return MUTUAL_TLS_PREFIX + self.name
 
 
 class EdgeApp(msgspec.Struct, frozen=True):
@@ -78,3 +84,9 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     storage: Path
     access_log: Path
     log: Path
+
+    @property
+    def aliases(self) -> tuple[EdgeDomain, ...]:
+        """The domains that have an alias for mutual TLS: all of them, unless it is a client domain itself."""
+        names = {domain.name for domain in self.domains}
+        return tuple(domain for domain in self.domains if domain.alias not in names)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import httpx
 
 from troth.core.config import Settings
+from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace, Visitor
 from troth.core.state import State
@@ -248,4 +249,5 @@ def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
 
 
 def _public(domain: str) -> Holder:
-    return Holder(trust="public", name=domain, usage="server", dns=(domain,), addresses=())
+    names = (domain, MUTUAL_TLS_PREFIX + domain)
+    return Holder(trust="public", name=domain, usage="server", dns=names, addresses=())

@@ -13,6 +13,7 @@ import msgspec
 
 from troth.access.errors import InvalidClient, InvalidRequest
 from troth.access.oauth.assertions import ASSERTION_TYPE, Assertions, subject_of
+from troth.access.oauth.certificates import check_certificate
 from troth.access.oauth.clients import AuthMethod, Client, Clients
 from troth.access.tenants import Domain
 from troth.core.clock import Clock
@@ -56,6 +57,7 @@ class ClientAuthentication:
     def __init__(self, database: Database, clients: Clients, clock: Clock) -> None:
         self._database = database
         self._clients = clients
+        self._clock = clock
         self._assertions = Assertions(database, clock)
 
     async def authenticate(self, domain: Domain, request: ClientRequest) -> Client:
@@ -79,6 +81,10 @@ class ClientAuthentication:
 
     async def _check(self, domain: Domain, client: Client, shown: _Shown, request: ClientRequest) -> None:
         registered = client.token_endpoint_auth_method
+        # A certificate is shown beside the request: to those who were registered with one it is the proof.
+        if shown.method is None and registered in ("tls_client_auth", "self_signed_tls_client_auth"):
+            check_certificate(client, request.certificate, self._clock.now())
+            return
         if (shown.method or "none") != registered:
             raise InvalidClient(_REFUSED, detail=f"registered for {registered}, came with {shown.method}")
         if registered in ("client_secret_basic", "client_secret_post"):
@@ -111,18 +117,19 @@ def _check_secret(client: Client, secret: str) -> None:
 
 def _read_credential(request: ClientRequest) -> _Shown:
     form = request.form
-    found: list[_Shown] = []
-    if request.authorization is not None:
-        found.append(_read_basic(request.authorization))
-    if "client_secret" in form:
-        found.append(
-            _Shown(form.get("client_id", ""), "client_secret_post", form["client_secret"][: _MAX_SECRET + 1])
-        )
-    if "client_assertion" in form or "client_assertion_type" in form:
-        found.append(_read_assertion(form))
-    if len(found) > 1:
+    header, secret = request.authorization is not None, "client_secret" in form
+    assertion = "client_assertion" in form or "client_assertion_type" in form
+    if header + secret + assertion > 1:
         raise InvalidRequest("the client proves who it is in one way, not in several")
-    shown = found[0] if found else _Shown(form.get("client_id", ""), None)
+    if request.authorization is not None:
+        shown = _read_basic(request.authorization)
+    elif assertion:
+        shown = _read_assertion(form)
+    elif secret:
+        known = form["client_secret"][: _MAX_SECRET + 1]
+        shown = _Shown(form.get("client_id", ""), "client_secret_post", known)
+    else:
+        shown = _Shown(form.get("client_id", ""), None)
     if form.get("client_id", shown.client_id) != shown.client_id:
         raise InvalidRequest("client_id differs from whom the credential is for")
     return shown

@@ -37,7 +37,10 @@ _LOOPBACK = re.compile(
 class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client was registered with, by the names of RFC 7591 section 2 and its companions (RFC 8705,
     9101, 9126, 9396, 9449, OpenID Connect's logout). Kept as JSON: members only grow at the end, each with a
-    default. `jwks` are public keys, kept here because nothing is fetched from an address of a client's."""
+    default. `jwks` are public keys, kept here because nothing is fetched from an address of a client's;
+    those of `self_signed_tls_client_auth` carry their certificate's thumbprint.
+    `tls_client_auth_authorities` (DER in base64) are who may vouch for this one client, and
+    `allow_token_endpoint_audience` is explained in assertions.py; both are the operator's to give."""
 
     token_endpoint_auth_method: AuthMethod = "none"  # noqa: S105 - a method
     token_endpoint_auth_signing_alg: ClientAlgorithm | None = None
@@ -60,6 +63,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     backchannel_logout_session_required: bool = False
     client_uri: str = ""
     allow_token_endpoint_audience: bool = False
+    tls_client_auth_authorities: tuple[str, ...] = ()
 
 
 class Client(Registration, frozen=True):

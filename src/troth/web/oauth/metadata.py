@@ -9,6 +9,14 @@ from troth.core.jose_clients import CLIENT_ALGORITHMS
 from troth.core.scope import ACTIONS
 from troth.web.catalogue import LANGUAGES
 
+ALIASED = {
+    "token": "token",
+    "pushed_authorization_request": "par",
+    "revocation": "revoke",
+    "userinfo": "userinfo",
+}
+"""The endpoints that a client with a certificate calls at the domain's alias (RFC 8705 section 5)."""
+
 
 def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
     """The metadata of RFC 8414 section 2, OpenID Connect Discovery section 3 and RFC 9207 section 3."""
@@ -21,6 +29,10 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
         "require_pushed_authorization_requests": False,
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "mtls_endpoint_aliases": {
+            f"{name}_endpoint": f"{domain.mutual_tls_origin}/oauth/{path}" for name, path in ALIASED.items()
+        },
+        "tls_client_certificate_bound_access_tokens": True,
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "jwks_uri": f"{issuer}/oauth/jwks",
         "scopes_supported": [*IDENTITY, *data],
