@@ -1,7 +1,7 @@
 """A cache that cannot grow: the least recently used entry goes first, and every entry grows old."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -39,6 +39,11 @@ class BoundedCache(Generic[K, V]):
         self._entries.move_to_end(key)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
+
+    def drop_where(self, about: Callable[[V], bool]) -> None:
+        """Forget every entry whose value `about` is true of."""
+        for key in [key for key, (value, _) in self._entries.items() if about(value)]:
+            del self._entries[key]
 
     def drop(self, key: K) -> None:
         """Forget one entry."""

@@ -1,12 +1,13 @@
 """Server-side sessions: the browser holds 256 random bits, the database their SHA-256 and the domain.
 
-Nothing about a session is cached: each use asks the database, so that a logout counts at once everywhere.
+Each use asks the database, so that a logout counts at once everywhere, unless the feed of endings vouches for
+a session that was asked about a moment ago (living.py).
 Times are the database's, one clock for all instances.
 """
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from troth.access.ports import Sealer
 from troth.access.tenants import Domain
 from troth.access.whereabouts import whereabouts
 from troth.core.db import Database
+from troth.core.leader import Leader
 from troth.core.secret import new_token
 
 TOKEN_LENGTH = 43
@@ -62,6 +64,25 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return acr_of(self.amr)
 
 
+Key = tuple[str, bytes]
+"""A domain, and the hash of a cookie or the bytes of a session's id."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What was known of endings before a question was asked."""
+
+    leader: Leader
+    heard: int
+
+
+class Memory(Protocol):
+    """Sessions that surely live, see living.py."""
+
+    def vouch(self, key: Key) -> "Session | None": ...
+    def mark(self) -> Mark | None: ...
+    def keep(self, mark: Mark | None, key: Key, session: "Session") -> None: ...
+
+
 class Begun(msgspec.Struct, frozen=True):
     """A session with the token that opens it, which is told this once."""
 
@@ -84,8 +105,15 @@ def acr_of(amr: tuple[str, ...]) -> str:
 class Sessions:
     """Begins, opens, raises and ends sessions."""
 
-    def __init__(self, database: Database, sealer: Sealer, limits: SessionLimits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        limits: SessionLimits | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self._database = database
+        self._memory = memory
         self._sealer = sealer
         self._limits = limits or SessionLimits()
 
@@ -147,17 +175,36 @@ class Sessions:
             raise NoSession
         if len(token) != TOKEN_LENGTH:
             raise NoSession(clear=True, detail="malformed")
-        row = await self._database.fetchrow(
-            "select * from troth.open_session_by_token($1, $2, $3)", domain.name, token_hash(token), request
+        hashed = token_hash(token)
+        return await self._recall(
+            (domain.name, hashed),
+            "select * from troth.open_session_by_token($1, $2, $3)",
+            domain.name,
+            hashed,
+            request,
         )
-        return _read(row)
 
     async def open_by_id(self, domain: Domain, session: UUID) -> Session:
         """The living session, or grant of a client, that an access token names. Raises NoSession."""
-        row = await self._database.fetchrow(
-            "select * from troth.open_session_by_id($1, $2)", domain.name, session
+        return await self._recall(
+            (domain.name, session.bytes),
+            "select * from troth.open_session_by_id($1, $2)",
+            domain.name,
+            session,
         )
-        return _read(row)
+
+    async def _recall(self, key: Key, query: str, *args: object) -> Session:
+        """Without the database when it surely lives."""
+        memory = self._memory
+        if memory is None:
+            return _read(await self._database.fetchrow(query, *args))
+        known = memory.vouch(key)
+        if known is not None:
+            return known
+        mark = memory.mark()
+        session = _read(await self._database.fetchrow(query, *args))
+        memory.keep(mark, key, session)
+        return session
 
     async def end(self, domain: Domain, token: str, *, request: str = "") -> None:
         """Log out: the session and everything granted under it is over at the commit of this call."""

@@ -72,9 +72,10 @@ def check(settings: Settings, state: State | None = None) -> None:
 
 
 def connections_for(instances: int) -> int:
-    """The database connections of each web instance, besides the one that watches the leader: a member takes
-    60 (`data.replicas`), of which all instances, and one that is about to replace another, share 48."""
-    return max(1, min(8, 48 // (instances + 1) - 1))
+    """The database connections of each web instance, besides the one that watches the leader and the one that
+    listens for endings: a member takes 60 (`data.replicas`), of which all instances, and one that is about to
+    replace another, share 51."""
+    return max(1, min(8, 51 // (instances + 1) - 2))
 
 
 class Platform:

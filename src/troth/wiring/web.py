@@ -14,7 +14,9 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
+from troth.access.endings import Feed
 from troth.access.explain import Denials
+from troth.access.living import LivingSessions
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
@@ -52,6 +54,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     clock: Clock
     directory: DomainDirectory
+    feed: Feed
     sessions: Sessions
     accounts: Accounts
     devices: Devices
@@ -86,23 +89,24 @@ def read_web_configuration() -> WebConfiguration:
 async def open_services(configuration: WebConfiguration) -> AsyncGenerator[WebServices]:
     """The services of one instance, closed at the end of the block."""
     database = await Database.open(configuration.database, max_size=configuration.connections)
-    passwords = Passwords()
+    passwords, feed = Passwords(), Feed(configuration.database)
     try:
-        yield compose(configuration, database, passwords, SystemClock())
+        async with feed.listening():
+            yield compose(configuration, database, passwords, SystemClock(), feed)
     finally:
         passwords.close()
         await asyncio.shield(database.close())
 
 
 def compose(
-    configuration: WebConfiguration, database: Database, passwords: Passwords, clock: Clock
+    configuration: WebConfiguration, database: Database, passwords: Passwords, clock: Clock, feed: Feed
 ) -> WebServices:
     """Put the services together. Raises PlatformError when the root key cannot be read."""
     declared = load_collections(configuration.collections)
     ring = KeyRing(database, read_root_key(configuration.root_key))
     sealer = Sealer(ring)
     directory = DomainDirectory(database, clock, port=configuration.https_port)
-    sessions = Sessions(database, sealer)
+    sessions = Sessions(database, sealer, memory=LivingSessions(database, feed, clock))
     accounts = Accounts(database, sealer)
     devices = Devices(sealer, clock)
     limits = Limits(database, sealer, devices)
@@ -113,6 +117,7 @@ def compose(
         database=database,
         clock=clock,
         directory=directory,
+        feed=feed,
         sessions=sessions,
         accounts=accounts,
         devices=devices,
