@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.core.scope import ACTIONS, Scope, parse_scope
+from troth.core.scope import ACTIONS, Scope, admin_scopes, parse_scope
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 SCOPES = st.one_of(
@@ -58,4 +58,22 @@ def test_the_order_and_repetition_of_fields_do_not_matter() -> None:
 )
 def test_text_outside_the_grammar_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no scope|deleted whole"):
+        parse_scope(text)
+
+
+@pytest.mark.parametrize("text", admin_scopes())
+def test_scopes_of_administration_are_read_as_they_are_written(text: str) -> None:
+    scope = parse_scope(text)
+    assert scope.administrative
+    assert str(scope) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["admin.users", "admin.users:own", "admin.users:read:own", "admin.users:delete", "admin.:read",
+     "admin:read:x", "admin.users:read ", "admin.users:read,update", "Admin.users:read", "admin.users.x:read",
+     "admin.tickets:read"],
+)  # fmt: skip
+def test_nothing_else_is_a_scope_of_administration(text: str) -> None:
+    with pytest.raises(ValueError, match="is no scope"):
         parse_scope(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from troth.core.errors import PlatformError
+from troth.core.errors import PlatformError, UsageError
 from troth.hosting import control
 
 
@@ -97,3 +97,13 @@ async def test_a_socket_left_over_is_replaced(tmp_path: Path) -> None:
 def test_nobody_at_the_socket_means_not_running(tmp_path: Path) -> None:
     with pytest.raises(control.NotRunning):
         control.ask(tmp_path / "none" / "keeper.sock", {"do": "status"})
+
+
+async def test_a_wish_that_cannot_be_crosses_as_wrong_usage(tmp_path: Path) -> None:
+    async def refuse(_: control.Answer) -> control.Answer:
+        raise UsageError("There is no such thing.", hint="Name another.")
+
+    async with control.serve(tmp_path / "keeper.sock", refuse):
+        with pytest.raises(UsageError, match="no such thing") as caught:
+            await ask(tmp_path / "keeper.sock", {"do": "x"})
+    assert caught.value.hint == "Name another."

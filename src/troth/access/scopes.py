@@ -87,18 +87,24 @@ def includes(wide: Scope, narrow: Scope) -> bool:
 
 
 def grant_for_client(asked: ScopeSet, client: ScopeSet, person: ScopeSet) -> ScopeSet:
-    """asked ∩ client ∩ person. Without an explicit wish, a client gets all it was registered for.
+    """asked ∩ client ∩ person. Without an explicit wish, a client gets all it was registered for, save what
+    administers the tenant: that is never given by default.
 
     `openid` needs no registration: it tells nothing but that the same person is back.
     """
-    wished = asked or client
+    wished = asked or ScopeSet(client.identity, _documents(client.data))
     identity = tuple(name for name in wished.identity if name == OPENID or name in client.identity)
     return ScopeSet(identity, intersect(intersect(wished.data, client.data), person.data))
 
 
 def grant_for_session(asked: ScopeSet, person: ScopeSet) -> tuple[Scope, ...]:
-    """asked ∩ person, for the domain's own pages; everything the person may when nothing is asked."""
-    return intersect(asked.data, person.data) if asked else person.data
+    """asked ∩ person, for the domain's own pages. When nothing is asked: everything the person may, save what
+    administers the tenant."""
+    return intersect(asked.data, person.data) if asked else _documents(person.data)
+
+
+def _documents(scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
+    return tuple(scope for scope in scopes if not scope.administrative)
 
 
 def covers(agreed: ScopeSet, wanted: ScopeSet) -> bool:

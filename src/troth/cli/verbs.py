@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from troth.cli import role
+from troth.cli.options import STATE as _STATE
+from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
 
 app = typer.Typer(
@@ -26,15 +29,6 @@ Config = Annotated[
         help="The configuration file. Left out: troth.toml in this folder, else the example of a checkout.",
     ),
 ]
-StateFolder = Annotated[
-    Path,
-    typer.Option(
-        "--state",
-        envvar="TROTH_STATE",
-        help="The folder for everything the platform writes: keys, data, logs.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 HttpsPort = Annotated[
     int | None,
     typer.Option(min=1, max=65_535, help="The public HTTPS port. Left out: as configured, else 443 or 8443."),
@@ -46,7 +40,8 @@ HttpPort = Annotated[
     ),
 ]
 
-_STATE = Path(".state")
+for _noun, _verbs in {"role": role.roles}.items():
+    app.add_typer(_verbs, name=_noun, rich_help_panel="Administration")
 
 
 @app.command()

@@ -161,6 +161,8 @@ def _check_scope(
     except ValueError as error:
         faults.add(path, f"{error}.", "The action is create, read, update or delete.")
         return
+    if scope.administrative:
+        return
     if scope.collection not in fields:
         hint = did_you_mean(scope.collection, fields, "Declare the collection, or name one that is there.")
         faults.add(path, f"There is no collection “{scope.collection}”.", hint)

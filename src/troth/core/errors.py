@@ -35,7 +35,11 @@ class TrothError(Exception):
 
 
 class UsageError(TrothError):
-    """The command cannot be carried out as asked; nothing was started or changed."""
+    """The command cannot be carried out as asked; nothing was started or changed. `hint` is the next step."""
+
+    def __init__(self, public: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.hint = hint
 
 
 class ConfigError(UsageError):
@@ -54,11 +58,10 @@ class ConfigError(UsageError):
         hint: str = "",
         promise: str = "",
     ) -> None:
-        super().__init__(public)
+        super().__init__(public, hint=hint)
         self.file = file
         self.line = line
         self.key = key
-        self.hint = hint
         self.promise = promise
         self.others: tuple[ConfigError, ...] = ()
 

@@ -25,8 +25,7 @@ class Grants:
     def __init__(self, allowed: dict[tuple[str, Action], Allowance]) -> None:
         self._allowed = allowed
         self.rows = " ".join(
-            f"{collection}:{action}:{'own' if allowance.own else 'any'}"
-            for (collection, action), allowance in sorted(allowed.items())
+            word for key, allowance in sorted(allowed.items()) for word in _words(*key, allowance)
         )
 
     def __repr__(self) -> str:
@@ -41,6 +40,14 @@ class Grants:
         if found is None:
             raise denied(collection, action)
         return found
+
+
+def _words(collection: str, action: Action, allowance: Allowance) -> Iterable[str]:
+    """The row-level policies compare the first; the second names the fields, see `troth.rights_cover`."""
+    rows = f"{collection}:{action}:{'own' if allowance.own else 'any'}"
+    yield rows
+    if allowance.fields is not None:
+        yield f"{rows}:{','.join(sorted(allowance.fields))}"
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -70,7 +77,7 @@ def denied(collection: str, action: Action, field: str = "") -> Denied:
 
 @lru_cache(maxsize=4096)
 def read_grants(scopes: tuple[str, ...]) -> Grants:
-    """The grants of a token's scopes. Scopes of other kinds (`openid`, …) grant nothing here."""
+    """The grants of a token's scopes. Scopes of other kinds (`openid`, `admin.…`) grant nothing here."""
     allowed: dict[tuple[str, Action], Allowance] = {}
     for scope in _parse(scopes):
         key = scope.collection, scope.action
@@ -81,9 +88,11 @@ def read_grants(scopes: tuple[str, ...]) -> Grants:
 def _parse(scopes: Iterable[str]) -> Iterable[Scope]:
     for text in scopes:
         try:
-            yield parse_scope(text)
+            scope = parse_scope(text)
         except ValueError:
             continue
+        if not scope.administrative:
+            yield scope
 
 
 def _join(one: Allowance | None, other: Allowance) -> Allowance:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from troth.core.errors import PlatformError, TrothError
+from troth.core.errors import PlatformError, TrothError, UsageError
 from troth.hosting.wire import encode
 
 REQUEST_LIMIT = 1 << 20
@@ -59,7 +59,8 @@ async def serve(path: Path, handle: Handler) -> AsyncGenerator[None]:
 
 
 def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
-    """Ask the keeper and wait. Raises NotRunning when it does not listen, PlatformError when it fails."""
+    """Ask the keeper and wait. Raises NotRunning when it does not listen, PlatformError when it fails,
+    UsageError when it was asked for something impossible."""
     with connected(path, seconds) as connection:
         try:
             connection.sendall(encode(request) + b"\n")
@@ -69,7 +70,8 @@ def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
                 "The keeper does not answer.", hint="Try again, or run: troth down"
             ) from error
     if "error" in answer:
-        raise PlatformError(str(answer["error"]), hint=str(answer.get("hint", "")))
+        kind = UsageError if answer.get("usage") else PlatformError
+        raise kind(str(answer["error"]), hint=str(answer.get("hint", "")))
     return answer
 
 
@@ -129,6 +131,7 @@ async def _answer(line: bytes, handle: Handler) -> bytes:
         answer = {"error": "The request is not a JSON object."}
     except TrothError as error:
         answer = {"error": error.public, "hint": getattr(error, "hint", "")}
+        answer["usage"] = isinstance(error, UsageError)
     except Exception as error:  # noqa: BLE001 - a defect: whoever asked has to learn of it too
         _log.exception("a request failed")
         answer = {"error": f"The request failed: {error!r}", "hint": "See: troth logs keeper"}

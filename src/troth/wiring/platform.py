@@ -19,6 +19,8 @@ from troth.data.roles import APP, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
+from troth.wiring.administration import Office
+from troth.wiring.administration import actions as office_actions
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.certificates import Certificates, Held
 from troth.wiring.database import DatabasePart, check_size, find_programs
@@ -105,6 +107,7 @@ class Platform:
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
+        self._office = Office(settings, state, self._database.target)
         self._probing = Probing(settings, state, self._certificates, self._database, self._services)
 
     def plan(self) -> Plan:
@@ -136,6 +139,7 @@ class Platform:
                 "factsheet": self._probing.factsheet,
                 "drills": self._probing.drills,
                 "drill": self._probing.drill,
+                **office_actions(self._office),
             },
         )
 

@@ -1,0 +1,44 @@
+"""What the verbs of administration share: they ask the running platform and show what it answers."""
+
+import json as json_module
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.screen import out
+from troth.core.state import State
+from troth.hosting import control
+
+SECONDS = 170.0
+"""Most verbs take milliseconds and none takes minutes; this bounds one that hangs."""
+
+
+def ask_platform(folder: Path, do: str, /, **arguments: object) -> control.Answer:
+    """Ask the keeper for `noun.verb`. Raises NotRunning, PlatformError, or UsageError for what cannot be."""
+    return control.ask(State(folder.resolve()).control, {"do": do, **arguments}, seconds=SECONDS)
+
+
+def show(
+    answer: control.Answer, *, json: bool, people: Callable[[control.Answer], RenderableType | str]
+) -> None:
+    """The answer as it is for programs, or as `people` puts it."""
+    if json:
+        json_module.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
+        print()  # noqa: T201
+        return
+    shown = people(answer)
+    out.print(Text.assemble(("✓ ", "green"), shown) if isinstance(shown, str) else shown, soft_wrap=True)
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> RenderableType:
+    """Rows under a head line; what came from outside is printed as it is, without markup."""
+    drawn = Table(box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text("" if value is None else str(value)) for value in row))
+    return drawn if drawn.row_count else Text(empty, "dim")
