@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Literal
 
 import pytest
 
@@ -52,10 +53,6 @@ async def test_a_logout_is_told_with_everything_that_was_granted_under_it(feed: 
         "update troth.person set disabled = true where id = $1",
         "select troth.set_disabled(tenant_id, id, true) from troth.person where id = $1",
         "select troth.set_password(tenant_id, id, 'x') from troth.person where id = $1",
-        "update troth.person set roles = '{}' where id = $1",
-        "update troth.role set scopes = '{announcements:read}'"
-        " where tenant_id = (select tenant_id from troth.person where id = $1)",
-        "delete from troth.role where tenant_id = (select tenant_id from troth.person where id = $1)",
     ],
 )
 async def test_whatever_takes_something_from_a_person_ends_their_sessions(
@@ -65,6 +62,30 @@ async def test_whatever_takes_something_from_a_person_ends_their_sessions(
     await change(house, statement, house.person)
     await ear.hears(Ending("person", str(house.person), True))
     assert not await alive(house, begun.token)
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        ("person", "update troth.person set roles = '{}' where id = $1"),
+        (
+            "tenant",
+            "update troth.role set scopes = '{announcements:read}'"
+            " where tenant_id = (select tenant_id from troth.person where id = $1)",
+        ),
+        (
+            "tenant",
+            "delete from troth.role where tenant_id = (select tenant_id from troth.person where id = $1)",
+        ),
+    ],
+)
+async def test_fewer_rights_end_what_is_open_and_nobody_has_to_sign_in_again(
+    feed: Feed, house: House, kind: Literal["person", "tenant"], statement: str
+) -> None:
+    ear, begun = Ear(feed), await house.begin()
+    await change(house, statement, house.person)
+    await ear.hears(Ending(kind, str(house.person if kind == "person" else house.tenant.id), True))
+    assert await alive(house, begun.token)
 
 
 async def test_what_a_person_gains_ends_nothing_and_counts_at_once(feed: Feed, house: House) -> None:

@@ -20,26 +20,12 @@ end $$;
 
 -- Changes ---------------------------------------------------------------------------------------------------
 
--- Only what takes something away is noted; what gives more leaves every token true. A new role of a tenant takes
--- something away when it stands before one of the platform. A role of the platform may be anybody's.
-create function troth.note_lesser_role() returns trigger
-language plpgsql as $$
-declare
-    v_tenant uuid := case when tg_op = 'DELETE' then old.tenant_id else new.tenant_id end;
-begin
-    if tg_op <> 'INSERT'
-       or exists (select from troth.role r where r.name = new.name and r.tenant_id is null) then
-        update troth.tenant set rights_from = now() where v_tenant is null or id = v_tenant;
-    end if;
-    return null;
-end $$;
-create trigger role_made after insert on troth.role
-    for each row when (new.tenant_id is not null) execute function troth.note_lesser_role();
-create trigger role_lessened after update on troth.role
-    for each row when (not new.scopes @> old.scopes) execute function troth.note_lesser_role();
-create trigger role_taken after delete on troth.role
-    for each row execute function troth.note_lesser_role();
-
+-- Only what takes something away is noted; what gives more leaves every token true. Nobody has to sign in again:
+-- a token that says more than its person may is refused (see lasting_session below), what is open under one ends,
+-- and instances forget what they remember. So a role that thousands hold can be changed without thousands of
+-- sign-ins in the minute after.
+drop trigger person_loses_role on troth.person;
+drop function troth.person_loses_role();
 create function troth.note_fewer_roles() returns trigger
 language plpgsql as $$
 begin
@@ -48,6 +34,36 @@ begin
 end $$;
 create trigger roles_taken before update of roles on troth.person
     for each row when (not new.roles @> old.roles) execute function troth.note_fewer_roles();
+
+create or replace function troth.person_changes() returns trigger
+language plpgsql as $$
+begin
+    perform troth.announce(new.tenant_id, 'person', new.id::text,
+                           new.sessions_from > old.sessions_from or new.rights_from > old.rights_from
+                           or (new.disabled and not old.disabled));
+    return null;
+end $$;
+
+-- A new role of a tenant takes something away when it stands before one of the platform; one of the platform may
+-- be anybody's.
+create or replace function troth.role_changes() returns trigger
+language plpgsql as $$
+declare
+    v_tenant uuid := case when tg_op = 'DELETE' then old.tenant_id else new.tenant_id end;
+    v_less boolean := case tg_op
+        when 'DELETE' then true
+        when 'UPDATE' then not new.scopes @> old.scopes
+        else exists (select from troth.role r where r.name = new.name and r.tenant_id is null) end;
+begin
+    if v_less then
+        update troth.tenant set rights_from = now() where v_tenant is null or id = v_tenant;
+    end if;
+    perform troth.announce(v_tenant, case when v_tenant is null then 'all' else 'tenant' end,
+                           coalesce(v_tenant::text, ''), v_less);
+    return null;
+end $$;
+create trigger role_is_made after insert on troth.role
+    for each row when (new.tenant_id is not null) execute function troth.role_changes();
 
 -- Whether all that a token's grants say (troth.grants, see 003) is among these scopes. A grant of named fields
 -- comes as two words: `tickets:read:own`, which the policies compare, and `tickets:read:own:title,text`.
