@@ -12,6 +12,7 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
+from troth.access.factors.pending import FactorNeeded, PendingSignIns
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
@@ -69,7 +70,8 @@ class Access:
         self.sessions = Sessions(database, self.sealer)
         self.devices = Devices(self.sealer, self.clock)
         self.limits = Limits(database, self.sealer, self.devices)
-        self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions)
+        self.pending_sign_ins = PendingSignIns(database)
+        self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions, self.pending_sign_ins)
         self.keys = SigningKeys(database, self.sealer, self.clock)
         self.tokens = AccessTokens(self.keys, self.clock)
         self.authenticator = Authenticator(self.directory, self.tokens)
@@ -127,6 +129,13 @@ async def furnish(access: Access) -> House:
         tenant.id, Profile(EMAIL, NAME), ("resident",), await password_hash(access)
     )
     return House(access, tenant, domain, person)
+
+
+async def sign_in(house: House, email: str = EMAIL, password: str = PASSWORD, **rest: str) -> Begun:
+    """A session by the password alone."""
+    begun = await house.access.sign_in.sign_in(house.domain, email, password, **rest)
+    assert not isinstance(begun, FactorNeeded)
+    return begun
 
 
 _hashes: list[str] = []

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from support.access import PORT, Access, House
 from troth.core.db import Database
-from troth.core.names import DEVICE_COOKIE, SESSION_COOKIE
+from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
 from troth.web import forward, login, oauth, pages, reports, session
 from troth.web.pages import Pages
 
@@ -49,6 +49,7 @@ class Browser:
         self.cookie = ""
         self.set_cookie = ""
         self.device = ""
+        self.pending = ""
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(application(services)),
             base_url=f"https://{house.domain.name}:{PORT}",
@@ -70,7 +71,7 @@ class Browser:
 
     async def send(self, method: str, path: str, *, headers: dict[str, str], **rest: Any) -> httpx.Response:
         """Send exactly these headers and the cookie."""
-        held = {SESSION_COOKIE: self.cookie, DEVICE_COOKIE: self.device}
+        held = {SESSION_COOKIE: self.cookie, DEVICE_COOKIE: self.device, PENDING_COOKIE: self.pending}
         pairs = "; ".join(f"{name}={value}" for name, value in held.items() if value)
         cookie = {"Cookie": pairs} if pairs else {}
         response = await self._client.request(method, path, headers={**cookie, **headers}, **rest)
@@ -86,12 +87,16 @@ class Browser:
         name, _, value = pair.partition("=")
         lower = {attribute.lower() for attribute in attributes}
         # RFC 6265bis section 4.1.3.2: else the browser ignores the whole line.
-        assert name in (SESSION_COOKIE, DEVICE_COOKIE)
+        assert name in (SESSION_COOKIE, DEVICE_COOKIE, PENDING_COOKIE)
         assert {"secure", "path=/"} <= lower
         assert not any(attribute.startswith("domain") for attribute in lower)
         if name == DEVICE_COOKIE:
             assert "httponly" in lower
             self.device = value.strip('"')
+            return
+        if name == PENDING_COOKIE:
+            assert {"httponly", "samesite=strict"} <= lower
+            self.pending = "" if "max-age=0" in lower else value
             return
         self.set_cookie = line
         self.cookie = "" if "max-age=0" in lower else value.strip('"')

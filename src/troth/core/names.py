@@ -6,6 +6,9 @@ SESSION_COOKIE = "__Host-troth"
 DEVICE_COOKIE = "__Host-device"
 """The cookie by which a browser is recognised that was signed in before."""
 
+PENDING_COOKIE = "__Host-pending"
+"""The cookie of a sign-in whose second factor is still to come. It opens nothing."""
+
 SESSION_CLIENT = "session"
 """The client_id of the tokens that a browser's own session is given; no other client may bear it."""
 

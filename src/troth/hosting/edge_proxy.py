@@ -53,7 +53,9 @@ def pass_to_app(state: EdgeState, app: EdgeApp) -> Json:
     handler["headers"]["response"]["replace"] = {
         # Session fixation: an application that sets our cookie would sign its visitors in as somebody else.
         # An empty Set-Cookie is ignored by every browser (RFC 6265, section 5.2).
-        "Set-Cookie": [{"search_regexp": r"(?i)^[\s=]*__Host-(?:troth|device)\s*(=.*|;.*)?$", "replace": ""}]
+        "Set-Cookie": [
+            {"search_regexp": r"(?i)^[\s=]*__Host-(?:troth|device|pending)\s*(=.*|;.*)?$", "replace": ""}
+        ]
     }
     return handler
 

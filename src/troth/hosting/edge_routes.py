@@ -255,7 +255,7 @@ def _app_route(state: EdgeState, app: EdgeApp) -> Json:
 def _hide_session() -> list[Json]:
     """Take our cookies out of the Cookie header and leave the application's own."""
     # The closing semicolon stays where it is: taken along, it would hide a second one of ours behind it.
-    ours = {"search_regexp": r"(?i)(^|;)\s*__Host-(?:troth|device)\s*=[^;]*", "replace": ""}
+    ours = {"search_regexp": r"(?i)(^|;)\s*__Host-(?:troth|device|pending)\s*=[^;]*", "replace": ""}
     rest = {"search_regexp": r"^[;\s]+", "replace": ""}
     return [
         {"handler": "headers", "request": {"replace": {"Cookie": [ours, rest]}}},

@@ -4,7 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from troth.access.accounts.devices import LIFETIME
-from troth.core.names import DEVICE_COOKIE, SESSION_COOKIE
+from troth.access.factors.pending import LIFETIME as PENDING_LIFETIME
+from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
 
 
 def read_cookie(request: Request, cookie: str = SESSION_COOKIE) -> str:
@@ -43,4 +44,19 @@ def set_device(response: Response, device: str) -> None:
     age = int(LIFETIME.total_seconds())
     response.set_cookie(
         DEVICE_COOKIE, device, max_age=age, path="/", secure=True, httponly=True, samesite="lax"
+    )
+
+
+def set_pending(response: Response, token: str) -> None:
+    """Let the browser find its pending sign-in again, see `access/factors/pending.py`. It opens nothing."""
+    age = int(PENDING_LIFETIME.total_seconds())
+    response.set_cookie(
+        PENDING_COOKIE, token, max_age=age, path="/", secure=True, httponly=True, samesite="strict"
+    )
+
+
+def clear_pending(response: Response) -> None:
+    """The sign-in is not pending any more."""
+    response.set_cookie(
+        PENDING_COOKIE, "", max_age=0, path="/", secure=True, httponly=True, samesite="strict"
     )

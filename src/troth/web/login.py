@@ -11,6 +11,7 @@ from troth.access.accounts.devices import Devices
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
 from troth.access.errors import NoSession, OAuthError, SignInRefused, TooManyTries
+from troth.access.factors.pending import FactorNeeded
 from troth.access.oauth.authorize import AuthorizationRequest
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.interactions import Interactions
@@ -18,7 +19,7 @@ from troth.access.sessions import Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import TooMany
 from troth.web.answers import NO_STORE, request_id
-from troth.web.cookies import clear_cookie, read_cookie, read_device, set_cookie, set_device
+from troth.web.cookies import clear_cookie, read_cookie, read_device, set_cookie, set_device, set_pending
 from troth.web.forms import once, read_form, read_query
 from troth.web.origin import require_same_origin, safe_return_to
 from troth.web.pages import Pages, page
@@ -103,6 +104,10 @@ class Login:
             response = await self._form(request, domain, return_to, email=email, faults=[fault], status=429)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
+        if isinstance(begun, FactorNeeded):
+            response = _go(second_location(return_to))
+            set_pending(response, begun.token)
+            return response
         response = _go(return_to)
         set_cookie(response, begun.token)
         set_device(response, await self._services.devices.issue(domain, email))
@@ -168,6 +173,11 @@ class Login:
 def login_location(return_to: str, *, again: bool = False) -> str:
     """Where to sign in and come back from; `again` even with a living session."""
     return f"/login?return_to={quote(return_to, safe='/')}{'&again=1' if again else ''}"
+
+
+def second_location(return_to: str) -> str:
+    """Where the second factor is asked for."""
+    return f"/login/second?return_to={quote(return_to, safe='/')}"
 
 
 def _go(location: str) -> Response:

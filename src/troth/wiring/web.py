@@ -16,6 +16,7 @@ from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
 from troth.access.endings import Feed
 from troth.access.explain import Denials
+from troth.access.factors.pending import PendingSignIns
 from troth.access.living import LivingSessions
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
@@ -59,6 +60,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Accounts
     devices: Devices
     limits: Limits
+    pending_sign_ins: PendingSignIns
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
@@ -110,6 +112,7 @@ def compose(
     accounts = Accounts(database, sealer)
     devices = Devices(sealer, clock)
     limits = Limits(database, sealer, devices)
+    pending = PendingSignIns(database)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)
     tokens = AccessTokens(keys, clock)
@@ -122,7 +125,8 @@ def compose(
         accounts=accounts,
         devices=devices,
         limits=limits,
-        sign_in=SignIn(database, limits, passwords, sessions),
+        pending_sign_ins=pending,
+        sign_in=SignIn(database, limits, passwords, sessions, pending),
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),

@@ -11,6 +11,7 @@ from troth.access.accounts.people import MAX_EMAIL
 from troth.access.accounts.policy import MOST
 from troth.access.accounts.pool import Turn
 from troth.access.errors import SignInRefused, WrongPassword
+from troth.access.factors.pending import FactorNeeded, PendingSignIns
 from troth.access.sessions import Begun, Sessions
 from troth.access.tenants import Domain
 from troth.core.db import Database
@@ -25,13 +26,21 @@ leaves the other half to everybody else."""
 
 
 class SignIn:
-    """E-mail address and password → a session."""
+    """E-mail address and password → a session, or the state in which a second factor is asked for."""
 
-    def __init__(self, database: Database, limits: Limits, passwords: Passwords, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits,
+        passwords: Passwords,
+        sessions: Sessions,
+        pending: PendingSignIns,
+    ) -> None:
         self._database = database
         self._limits = limits
         self._passwords = passwords
         self._sessions = sessions
+        self._pending = pending
         self._under_way: Counter[str] = Counter()
 
     async def sign_in(
@@ -45,10 +54,46 @@ class SignIn:
         address: str = "",
         agent: str = "",
         device: str = "",
-    ) -> Begun:
-        """Begin a session for somebody at this IP address, with this User-Agent; `device` is the cookie of
-        `devices.py`. Raises SignInRefused when address and password do not belong together, the account is
-        unknown or disabled; TooMany when too many are signing in at once, or somebody guesses."""
+    ) -> Begun | FactorNeeded:
+        """Begin a session for somebody at this IP address, with this User-Agent, or say that more is needed;
+        `device` is the cookie of `devices.py`. Raises as `check` does."""
+        tried, person, verified = await self._prove(
+            domain, email, password, request=request, address=address, device=device
+        )
+        needed = await self._pending.begin(domain, person, verified, device=tried.device, request=request)
+        if needed is not None:
+            return needed
+        return await self._sessions.begin(
+            domain,
+            person,
+            previous=previous,
+            request=request,
+            verified=verified,
+            agent=agent,
+            network=address,
+        )
+
+    async def check(
+        self,
+        domain: Domain,
+        email: str,
+        password: str,
+        *,
+        request: str = "",
+        address: str = "",
+        device: str = "",
+    ) -> UUID:
+        """Whose password this is. Begins nothing. Raises SignInRefused when address and password do not
+        belong together, the account is unknown or disabled; TooMany when too many are signing in at once, or
+        somebody guesses."""
+        _, person, _ = await self._prove(
+            domain, email, password, request=request, address=address, device=device
+        )
+        return person
+
+    async def _prove(
+        self, domain: Domain, email: str, password: str, *, request: str, address: str, device: str
+    ) -> tuple[Try, UUID, str | None]:
         # 1. Short enough to be worth any work.
         if len(email) > MAX_EMAIL or len(password) > MAX_PASSWORD:
             raise _refused()
@@ -57,15 +102,7 @@ class SignIn:
             self._passwords.require_room(Turn.KNOWN if device else Turn.STRANGER)
             tried = await self._limits.begin(domain, email, address=address, device=device)
             person, verified = await self._check(domain, tried, password, request)
-            return await self._sessions.begin(
-                domain,
-                person,
-                previous=previous,
-                request=request,
-                verified=verified,
-                agent=agent,
-                network=address,
-            )
+            return tried, person, verified
 
     @contextmanager
     def _turn(self, place: str) -> Generator[None]:
