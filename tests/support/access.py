@@ -21,6 +21,7 @@ from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.token_endpoint import TokenEndpoint
+from troth.access.own_sessions import OwnSessions
 from troth.access.sessions import Begun, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
@@ -70,6 +71,7 @@ class Access:
         self.sessions = Sessions(database, self.sealer)
         self.devices = Devices(self.sealer, self.clock)
         self.limits = Limits(database, self.sealer, self.devices)
+        self.own_sessions = OwnSessions(database, self.sealer, self.clock)
         self.pending_sign_ins = PendingSignIns(database)
         self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions, self.pending_sign_ins)
         self.keys = SigningKeys(database, self.sealer, self.clock)

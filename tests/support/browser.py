@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from support.access import PORT, Access, House
 from troth.core.db import Database
 from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
-from troth.web import forward, login, oauth, pages, reports, session
+from troth.web import account, forward, login, oauth, pages, reports, session
 from troth.web.pages import Pages
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
@@ -33,6 +33,7 @@ def application(services: WebAccess) -> Starlette:
         forward.routes,
         session.routes,
         login.routes,
+        account.routes,
         oauth.routes,
         reports.routes,
         pages.routes,

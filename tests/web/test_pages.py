@@ -133,6 +133,9 @@ async def test_axe_finds_nothing(served: Served, chromium: Browser, scheme: str)
     await sign_in(page)
     await page.get_by_role("button", name="Allow", exact=True).wait_for()
     assert await faults(page) == []
+    await page.goto(f"{issuer}/account/sessions")
+    await page.get_by_role("heading", name="Your sessions").wait_for()
+    assert await faults(page) == []
     await page.goto(f"{issuer}/logout")
     assert await faults(page) == []
     await context.close()

@@ -28,6 +28,8 @@ WEB_PATHS = [
     "/login/*",
     "/logout",
     "/logout/*",
+    "/account",
+    "/account/*",
     "/session",
     "/session/*",
     "/api/*",

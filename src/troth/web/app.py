@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
 from troth.core.errors import NotFound
-from troth.web import api, forward, login, oauth, pages, reports, session
+from troth.web import account, api, forward, login, oauth, pages, reports, session
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
@@ -76,6 +76,7 @@ def routes(services: RouteServices) -> list[BaseRoute]:
         *forward.routes(services),
         *session.routes(services),
         *login.routes(services),
+        *account.routes(services),
         *oauth.routes(services),
         *reports.routes(services),
         *pages.routes(services),

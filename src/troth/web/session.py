@@ -44,6 +44,7 @@ def routes(services: SessionServices) -> list[Route]:
                 "person": {"id": str(session.person), "name": profile.name, "email": profile.email},
                 "tenant": {"slug": domain.tenant, "name": domain.tenant_name},
                 "domain": domain.name,
+                "account": f"{domain.issuer}/account",
                 "scopes": session.person_scopes,
                 "authenticated_at": to_wire(session.authenticated_at),
                 "expires_at": to_wire(session.expires_at),

@@ -26,6 +26,7 @@ from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.token_endpoint import TokenEndpoint
+from troth.access.own_sessions import OwnSessions
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -57,6 +58,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     directory: DomainDirectory
     feed: Feed
     sessions: Sessions
+    own_sessions: OwnSessions
     accounts: Accounts
     devices: Devices
     limits: Limits
@@ -122,6 +124,7 @@ def compose(
         directory=directory,
         feed=feed,
         sessions=sessions,
+        own_sessions=OwnSessions(database, sealer, clock),
         accounts=accounts,
         devices=devices,
         limits=limits,
