@@ -70,7 +70,7 @@ async def measure_tokens(house: House) -> tuple[Entry, ...]:
     """Minting and verifying, against the bare signature operation on as many bytes."""
     tokens, domain = house.access.tokens, house.domain
     session = (await house.begin()).session.id
-    bearer = Bearer(session, house.person, "session", tuple(RESIDENT))
+    bearer = Bearer(session=session, person=house.person, client="session", scopes=tuple(RESIDENT))
     key = ec.generate_private_key(ec.SECP256R1())
     good = (await tokens.mint(domain, bearer)).token
     signed = good.rpartition(".")[0].encode()

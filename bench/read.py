@@ -82,7 +82,9 @@ async def prepare(server: Server, folder: Path) -> Scene:
     person = await accounts.add(tenant.id, Profile("ada@example.org", "Ada"), ("resident",), "unused")
     session = (await Sessions(database, Sealer(ring)).begin(domain, person)).session.id
     tokens = AccessTokens(SigningKeys(database, Sealer(ring), clock), clock)
-    token = (await tokens.mint(domain, Bearer(session, person, "session", SCOPES))).token
+    token = (
+        await tokens.mint(domain, Bearer(session=session, person=person, client="session", scopes=SCOPES))
+    ).token
     documents = Documents(database, ring, {"tickets": compile_collection("tickets", "", SCHEMA)})
     caller = Caller(tenant.id, person, session, read_grants(SCOPES))
     document = await documents.create(caller, "tickets", TICKET)

@@ -10,9 +10,11 @@ from uuid import UUID
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from troth.access.authenticator import Authenticator
+from troth.access.dpop import Proofs
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
-from troth.access.tokens import AccessTokens, Authenticator
+from troth.access.tokens import AccessTokens
 from troth.core.clock import SystemClock
 from troth.core.db import Database, DatabaseTarget
 from troth.core.process import Endpoint
@@ -64,9 +66,10 @@ def make() -> Starlette:
         ring = KeyRing(database, read_root_key(folder / "root.key"))
         directory = DomainDirectory(database, clock, port=8443)
         tokens = AccessTokens(SigningKeys(database, Sealer(ring), clock), clock)
+        authenticator = Authenticator(directory, tokens, Proofs(database, Sealer(ring), clock))
         documents = Documents(database, ring, {"tickets": compile_collection("tickets", "", SCHEMA)})
         bare.database = database
-        application.router.routes.extend(routes(documents, Authenticator(directory, tokens), b"{}"))
+        application.router.routes.extend(routes(documents, authenticator, b"{}"))
         yield
         await database.close()
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
-    "joserfc": ("core/jose.py", "core/jose_parts.py", "core/jose_clients.py"),
+    "joserfc": ("core/jose.py", "core/jose_parts.py", "core/jose_clients.py", "core/jose_proofs.py"),
     "cryptography": (
         "core/ca.py",
         "core/jose.py",

@@ -19,6 +19,10 @@ TABLES = (
     "client_secret",
     "spent_assertion",
     "pushed_request",
+    "refresh_family",
+    "spent_proof",
+    "device_request",
+    "device_guess",
 )
 
 
@@ -91,7 +95,9 @@ async def test_a_row_cannot_be_put_into_another_tenant(access: Access, house: Ho
     "column",
     ["person.profile", "person.email_index", "person.password_hash", "session.token_hash",
      "signing_key.private_key", "client_secret.secret_hash", "spent_assertion.jti_hash",
-     "pushed_request.parameters", "authorization_code.code_hash", "authorization_code.challenge"],
+     "refresh_family.secret_hash", "spent_proof.proof_hash", "device_request.device_hash",
+     "device_request.user_code_index", "pushed_request.parameters",
+     "authorization_code.code_hash", "authorization_code.challenge"],
 )  # fmt: skip
 async def test_the_auditor_sees_nothing_sealed_and_no_hash_that_opens_anything(
     auditor_database: Database, column: str
@@ -117,7 +123,12 @@ async def test_the_auditor_reads_how_passwords_are_hashed_in_all_tenants_and_no_
     ["delete from troth.person", "update troth.client set disabled = false",
      "update troth.client set registration = '{}'", "delete from troth.client_secret",
      "insert into troth.client_secret (tenant_id, client_id, secret_hash) values (null, 'x', 'x')",
-     "update troth.spent_assertion set jti_hash = 'x'",
+     "update troth.spent_assertion set jti_hash = 'x'", "update troth.spent_proof set proof_hash = 'x'",
+     "update troth.refresh_family set secret_hash = 'x'", "delete from troth.refresh_family",
+     "update troth.refresh_family set idle = '10 years'",
+     "update troth.refresh_family set confirmation = null",
+     "update troth.device_request set expires_at = 'infinity'",
+     "update troth.device_request set client_id = 'x'",
      "insert into troth.role (name, scopes) values ('x', '{}')", "delete from troth.signing_key",
      "update troth.signing_key set private_key = 'x'", "truncate troth.session",
      "delete from troth.audit_event", "update troth.audit_event set event = 'x'", "drop table troth.session",

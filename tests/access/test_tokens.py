@@ -1,6 +1,7 @@
 """Access tokens and the keys that sign them."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,14 +9,14 @@ import pytest
 from support.access import Access, House, furnish
 from troth.access.forgery import forgeries
 from troth.access.signing import SigningKeys
-from troth.access.tokens import AccessTokens, Authenticator, Bearer
+from troth.access.tokens import AccessTokens, Bearer
 from troth.core.errors import Unauthenticated
 
 SCOPES = ("tickets:read:own",)
 
 
 def bearer(session: UUID | None = None) -> Bearer:
-    return Bearer(session or uuid4(), uuid4(), "ledger", SCOPES)
+    return Bearer(session=session or uuid4(), person=uuid4(), client="ledger", scopes=SCOPES)
 
 
 def second_instance(access: Access) -> AccessTokens:
@@ -81,7 +82,7 @@ async def test_a_retired_key_verifies_until_its_tokens_are_over(house: House) ->
     other = second_instance(access)
     old = await access.tokens.mint(house.domain, bearer())
     await other.verify(house.domain, old.token)
-    await access.keys.rotate(house.domain)
+    await access.keys.rotate(house.domain, timedelta(0))
     new = await access.tokens.mint(house.domain, bearer())
     ring = await access.keys.ring(house.domain)
     assert len(ring.public["keys"]) == 2
@@ -135,9 +136,8 @@ async def test_the_private_key_lies_sealed_and_opens_in_its_own_row_only(house: 
     "header", [None, "", "Bearer", "Bearer ", "Basic abc", "Token x", "bearerx y", "Digest Bearer x"]
 )
 async def test_without_a_bearer_token_nothing_is_said_about_one(house: House, header: str | None) -> None:
-    authenticator = Authenticator(house.access.directory, house.access.tokens)
     with pytest.raises(Unauthenticated) as caught:
-        await authenticator.authenticate(house.domain.name, header)
+        await house.access.authenticator.authenticate(house.domain.name, header)
     assert caught.value.error == ""
 
 

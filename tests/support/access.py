@@ -12,20 +12,25 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
+from troth.access.authenticator import Authenticator
+from troth.access.dpop import Proofs
 from troth.access.factors.pending import FactorNeeded, PendingSignIns
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.refresh_tokens import RefreshTokens
 from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.own_sessions import OwnSessions
 from troth.access.sessions import Begun, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
-from troth.access.tokens import AccessTokens, Authenticator
+from troth.access.tokens import AccessTokens
 from troth.core.db import Database
 from troth.core.secret import Secret
 from troth.data.keys import KeyRing, Sealer
@@ -76,16 +81,25 @@ class Access:
         self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions, self.pending_sign_ins)
         self.keys = SigningKeys(database, self.sealer, self.clock)
         self.tokens = AccessTokens(self.keys, self.clock)
-        self.authenticator = Authenticator(self.directory, self.tokens)
+        self.refresh_tokens = RefreshTokens(self.sealer)
+        self.proofs = Proofs(database, self.sealer, self.clock)
+        self.senders = Senders(self.proofs)
+        self.authenticator = Authenticator(self.directory, self.tokens, self.proofs)
         self.clients = Clients(database)
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)
         self.interactions = Interactions(self.keys, self.clock)
         self.decisions = Decisions(database)
         self.token_endpoint = TokenEndpoint(
-            database, self.tokens, IdTokens(self.keys, self.clock), self.clock
+            database,
+            self.senders,
+            self.refresh_tokens,
+            self.tokens,
+            IdTokens(self.keys, self.clock),
+            self.clock,
         )
-        self.revocation = Revocation(self.sessions, self.tokens)
+        self.revocation = Revocation(self.sessions, self.tokens, self.refresh_tokens)
+        self.introspection = Introspection(database, self.tokens, self.refresh_tokens, self.keys, self.clock)
         self.public_paths = {"app": ("/assets/",)}
 
     async def events(self, domain: str) -> list[str]:

@@ -56,7 +56,7 @@ class Person(msgspec.Struct, frozen=True):
 
     async def token(self, *scopes: str) -> str:
         """A signed access token with these scopes."""
-        bearer = Bearer(self.session, self.id, "session", scopes)
+        bearer = Bearer(session=self.session, person=self.id, client="session", scopes=scopes)
         return (await self.house.access.tokens.mint(self.house.domain, bearer)).token
 
     async def sign_out(self) -> None:

@@ -36,7 +36,7 @@ async def test_of_twenty_redemptions_at_once_one_gets_tokens_and_the_replay_ends
         ({"grant_type": None}, "invalid_request", 400),
         ({"grant_type": "password"}, "unsupported_grant_type", 400),
         ({"grant_type": "client_credentials"}, "unsupported_grant_type", 400),
-        ({"grant_type": "refresh_token"}, "unsupported_grant_type", 400),
+        ({"grant_type": "refresh_token"}, "invalid_request", 400),
         ({"client_id": None}, "invalid_client", 401),
         ({"client_id": "unknown"}, "invalid_client", 401),
         ({"client_id": "other"}, "invalid_grant", 400),

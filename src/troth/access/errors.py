@@ -10,6 +10,9 @@ RequestError
 └── OAuthError                   RFC 6749 section 4.1.2.1 and 5.2, OpenID Connect Core section 3.1.2.6
     ├── InvalidRequest  InvalidClient  InvalidGrant  InvalidScope
     ├── InvalidToken  InsufficientScope
+    ├── InvalidProof
+    │   └── UseNonce             RFC 9449 section 5 and 8, with the nonce to use
+    ├── AuthorizationPending  SlowDown  ExpiredToken   RFC 8628 section 3.5
     ├── UnsupportedGrantType  UnsupportedResponseType
     ├── UnauthorizedClient
     ├── InvalidRequestObject  InvalidRequestUri    RFC 9101 section 7, RFC 9126
@@ -170,3 +173,31 @@ class LoginRequired(OAuthError):
 
 class ConsentRequired(OAuthError):
     code = "consent_required"
+
+
+class InvalidProof(OAuthError):
+    """RFC 9449 section 5. `nonce` is one to use in the next proof."""
+
+    code = "invalid_dpop_proof"
+
+    def __init__(self, public: str, *, nonce: str = "", detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.nonce = nonce
+
+
+class UseNonce(InvalidProof):
+    """RFC 9449 section 8: the proof has no nonce of ours, or one that is too old."""
+
+    code = "use_dpop_nonce"
+
+
+class AuthorizationPending(OAuthError):
+    code = "authorization_pending"
+
+
+class SlowDown(OAuthError):
+    code = "slow_down"
+
+
+class ExpiredToken(OAuthError):
+    code = "expired_token"

@@ -1,6 +1,7 @@
-"""Signing keys: one current key for each domain, sealed at rest, made at its first use.
+"""Signing keys: one for each domain, sealed at rest, made at its first use, followed by a new one each month.
 
-A retired key still verifies for as long as tokens that it signed may live.
+A successor is published before it signs, so that whoever keeps our key set for a while knows it by then; a
+retired key still verifies for as long as tokens that it signed may live.
 """
 
 from datetime import datetime, timedelta
@@ -30,6 +31,12 @@ PURPOSE = "signing-key"
 
 OVERLAP = timedelta(minutes=15)
 """How long a retired key verifies: a token's life, and the time until every instance knows the new key."""
+
+AHEAD = timedelta(minutes=10)
+"""How long a key is published before it signs: longer than anybody keeps a key set of ours."""
+
+ROTATE_AFTER = timedelta(days=30)
+"""A key that has signed for so long gets a successor from whichever instance uses it next."""
 
 _KEEP = timedelta(minutes=1)
 _LEAST_AGE = timedelta(seconds=5)
@@ -74,42 +81,53 @@ class SigningKeys:
         ring = await self._load(domain)
         return ring.verifier.verify(token, typ, domain.issuer, audience, now, leeway)
 
-    async def rotate(self, domain: Domain) -> None:
-        """Sign with a new key from now on; what the old one signed stays good until it expires."""
-        await self._add(domain, rotate=True)
+    async def rotate(self, domain: Domain, ahead: timedelta = AHEAD) -> None:
+        """Publish a new key, which signs from `ahead` on; what the old one signed stays good until it
+        expires.
+        Of several calls at once, one adds a key."""
+        rows = await self._read(domain)
+        await self._add(domain, after=rows[0]["kid"] if rows else None, ahead=ahead)
         self._rings.drop(domain.name)
 
     async def _load(self, domain: Domain) -> KeyRing:
         rows = await self._read(domain)
-        if not rows or rows[0]["retired"]:
-            await self._add(domain, rotate=False)
+        if not rows or rows[0]["retired_at"] is not None:
+            await self._add(domain)
             rows = await self._read(domain)
-        if not rows or rows[0]["retired"]:
+        elif rows[0]["age"] > ROTATE_AFTER:
+            await self._add(domain, after=rows[0]["kid"], ahead=AHEAD)
+            rows = await self._read(domain)
+        current = next((row for row in rows if row["signs"]), None)
+        if current is None:
             raise PlatformError("A domain has no signing key.", detail=domain.name)
-        current = rows[0]
         private = await self._sealer.open(
             domain.tenant_id, PURPOSE, current["private_key"], _context(domain, current["kid"])
         )
         public = [msgspec.json.decode(row["public_jwk"], type=Jwk) for row in rows]
         now = self._clock.now()
         ring = KeyRing(Signer(current["kid"], private), Verifier(public), key_set(public), now)
-        self._rings.put(domain.name, ring, now + _KEEP)
+        # Kept no longer than until the next key signs.
+        keep = min([_KEEP, *(-row["age"] for row in rows if row["age"] < timedelta(0))])
+        self._rings.put(domain.name, ring, now + keep)
         return ring
 
     async def _read(self, domain: Domain) -> list[asyncpg.Record]:
         return await self._database.fetch("select * from troth.signing_keys($1, $2)", domain.name, OVERLAP)
 
-    async def _add(self, domain: Domain, *, rotate: bool) -> None:
+    async def _add(
+        self, domain: Domain, *, after: str | None = None, ahead: timedelta = timedelta(0)
+    ) -> None:
         key = generate_signing_key()
         kid = thumbprint(key)
         sealed = await self._sealer.seal(domain.tenant_id, PURPOSE, key, _context(domain, kid))
         await self._database.execute(
-            "select troth.add_signing_key($1, $2, $3, $4, $5)",
+            "select troth.add_signing_key($1, $2, $3, $4, $5, $6)",
             domain.name,
             kid,
             sealed,
             msgspec.json.encode(Signer(kid, key).public_jwk()).decode(),
-            rotate,
+            after,
+            ahead,
         )
 
 

@@ -5,19 +5,20 @@ lives is asked of the database at every use, so no memory can outlive a logout.
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
 from uuid_utils.compat import uuid7
 
 from troth.access.cache import BoundedCache
+from troth.access.confirmation import ANYBODY, Confirmation, read_confirmation
 from troth.access.scopes import grant_for_session, scope_set
-from troth.access.sessions import Session
+from troth.access.sessions import Session, acr_of
 from troth.access.signing import SigningKeys
-from troth.access.tenants import Domain, DomainDirectory
+from troth.access.tenants import Domain
 from troth.core.clock import Clock
-from troth.core.errors import NotFound, Unauthenticated
+from troth.core.errors import Unauthenticated
 from troth.core.jose import Claims, TokenError
 from troth.core.names import SESSION_CLIENT
 
@@ -30,23 +31,37 @@ RENEW_BEFORE = timedelta(minutes=1)
 """A token handed to an application is good for at least this long."""
 
 
-class Bearer(msgspec.Struct, frozen=True):
-    """For whom a token is minted. `scopes` are the texts that go into it."""
+class Bearer(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom a token is minted. `scopes` are the texts that go into it; `confirmation` is what has to come
+    along with it, `details` are authorization_details (RFC 9396)."""
 
     session: UUID
     person: UUID
     client: str
     scopes: tuple[str, ...]
+    authenticated_at: datetime | None = None
+    amr: tuple[str, ...] = ()
+    confirmation: Confirmation = ANYBODY
+    details: tuple[dict[str, object], ...] = ()
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """On whose behalf a verified token speaks. `scopes` are the token's texts."""
+    """On whose behalf a verified token speaks. `scopes` are the token's texts; `authenticated_at` and `acr`
+    say when and how well the person had proved who they are."""
 
     tenant: UUID
     person: UUID
     session: UUID
     client: str
     scopes: tuple[str, ...]
+    authenticated_at: datetime | None = None
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    confirmation: Confirmation = ANYBODY
+    details: tuple[dict[str, object], ...] = ()
+    issued_at: int = 0
+    expires_at: int = 0
+    token_id: str = ""
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -61,8 +76,9 @@ class Minted(msgspec.Struct, frozen=True):
         return max(0, int((self.expires_at - now).total_seconds()))
 
 
-_Wish = tuple[UUID, tuple[str, ...], tuple[str, ...]]
-"""Session, what the person may (a changed role asks for a new token), what was asked."""
+_Wish = tuple[UUID, datetime, tuple[str, ...], tuple[str, ...]]
+"""Session, when its person proved who they are, what they may (each change asks for a new token), what was
+asked."""
 
 
 class AccessTokens:
@@ -90,6 +106,11 @@ class AccessTokens:
             iat=issued,
             exp=issued + int(LIFETIME.total_seconds()),
             jti=str(uuid7()),
+            auth_time=int(bearer.authenticated_at.timestamp()) if bearer.authenticated_at else None,
+            acr=acr_of(bearer.amr) if bearer.authenticated_at else "",
+            amr=bearer.amr,
+            cnf=bearer.confirmation.claim,
+            authorization_details=bearer.details,
         )
         expires = datetime.fromtimestamp(claims.exp, now.tzinfo)
         return Minted(ring.signer.sign(claims, ACCESS_TOKEN), claims.scope, expires)
@@ -100,18 +121,27 @@ class AccessTokens:
         The same one is given again until less than a minute of it is left. Raises ValueError when a scope
         that was asked for follows no grammar.
         """
-        wish = session.id, session.person_scopes, asked
+        wish = session.id, session.authenticated_at, session.person_scopes, asked
         known = self._by_session.get(wish, self._clock.now())
         if known is not None:
             return known
         granted = grant_for_session(scope_set(asked), scope_set(session.person_scopes))
         scopes = tuple(map(str, granted))
-        minted = await self.mint(domain, Bearer(session.id, session.person, SESSION_CLIENT, scopes))
+        bearer = Bearer(
+            session=session.id,
+            person=session.person,
+            client=SESSION_CLIENT,
+            scopes=scopes,
+            authenticated_at=session.authenticated_at,
+            amr=session.amr,
+        )
+        minted = await self.mint(domain, bearer)
         self._by_session.put(wish, minted, minted.expires_at - RENEW_BEFORE)
         return minted
 
     async def verify(self, domain: Domain, token: str) -> Principal:
-        """Whom a good access token of this domain speaks for. Raises Unauthenticated.
+        """Whom a good access token of this domain speaks for. Raises Unauthenticated. Whether what it is
+        bound to came along is for `Authenticator` to check.
 
         Whether its session still lives is for the caller's query to ask: `troth.session_alive`.
         """
@@ -132,38 +162,25 @@ class AccessTokens:
         return principal
 
 
-class Authenticator:
-    """Reads `Authorization: Bearer …` headers (RFC 6750 section 2.1), the one way to send a token."""
-
-    def __init__(self, directory: DomainDirectory, tokens: AccessTokens) -> None:
-        self._directory = directory
-        self._tokens = tokens
-
-    async def authenticate(self, domain: str, authorization: str | None) -> Principal:
-        """The principal of a header sent to this client domain. Raises Unauthenticated; without a token its
-        `error` is empty."""
-        token = read_bearer(authorization)
-        try:
-            found = await self._directory.find(domain)
-        except NotFound as error:
-            raise Unauthenticated(
-                "The access token is not valid.", error="invalid_token", detail="unknown domain"
-            ) from error
-        return await self._tokens.verify(found, token)
-
-
-def read_bearer(authorization: str | None) -> str:
-    """The token of an Authorization header. Raises Unauthenticated without an error code when none came."""
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip(" "):
-        raise Unauthenticated("Send an access token.")
-    return token.strip(" ")
-
-
 def _principal(claims: Claims) -> Principal:
     """Raises TokenError when an id in a correctly signed token is none, which is our own fault."""
     try:
         tenant, person, session = UUID(claims.tid), UUID(claims.sub), UUID(claims.sid)
-    except ValueError:
-        raise TokenError("malformed", "an id is not a UUID") from None
-    return Principal(tenant, person, session, claims.client_id, tuple(claims.scope.split()))
+        confirmation = read_confirmation(claims.cnf)
+    except ValueError as error:
+        raise TokenError("malformed", str(error)) from None
+    return Principal(
+        tenant=tenant,
+        person=person,
+        session=session,
+        client=claims.client_id,
+        scopes=tuple(claims.scope.split()),
+        authenticated_at=None if claims.auth_time is None else datetime.fromtimestamp(claims.auth_time, UTC),
+        acr=claims.acr,
+        amr=claims.amr,
+        confirmation=confirmation,
+        details=claims.authorization_details,
+        issued_at=claims.iat,
+        expires_at=claims.exp,
+        token_id=claims.jti,
+    )

@@ -95,15 +95,20 @@ class Malformed(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """`error` is the RFC 6750 section 3.1 code for the WWW-Authenticate header, empty when no token came."""
+    """`error` is the RFC 6750 section 3.1 code for the WWW-Authenticate header, empty when no token came;
+    `scheme` is how the token came, `nonce` one for the next DPoP proof (RFC 9449 section 7.1)."""
 
     status = 401
     code = "unauthenticated"
     title = "A valid access token is needed"
 
-    def __init__(self, public: str, *, error: str = "", detail: str = "") -> None:
+    def __init__(
+        self, public: str, *, error: str = "", detail: str = "", scheme: str = "Bearer", nonce: str = ""
+    ) -> None:
         super().__init__(public, detail=detail)
         self.error = error
+        self.scheme = scheme
+        self.nonce = nonce
 
 
 class Denied(RequestError):

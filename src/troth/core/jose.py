@@ -83,6 +83,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: str = ""
     nonce: str = ""
     auth_time: int | None = None
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    cnf: dict[str, str] | None = None
+    authorization_details: tuple[dict[str, object], ...] = ()
 
 
 def generate_signing_key() -> bytes:

@@ -50,6 +50,10 @@ class _Registry(jws.JWSRegistry):
         return super().get_alg("Ed25519" if name == "EdDSA" else name)
 
 
+def _registry(algorithm: str) -> _Registry:
+    return _Registry(algorithms=[algorithm, "Ed25519"] if _KIND_OF[algorithm] == "OKP" else [algorithm])
+
+
 class ClientKeys:
     """The registered keys of one client, for one algorithm. Raises ValueError on a key that is none."""
 
@@ -61,7 +65,7 @@ class ClientKeys:
             for jwk in jwks
             if jwk.get("kty") == kind and jwk.get("alg", algorithm) == algorithm
         ]
-        self._registry = _Registry(algorithms=[algorithm, "Ed25519"] if kind == "OKP" else [algorithm])
+        self._registry = _registry(algorithm)
 
     def verify(self, token: str, types: Collection[str | None]) -> dict[str, object]:
         """The payload of a token that the client signed, of one of these types (None: without `typ`). Raises
@@ -93,6 +97,24 @@ class ClientKeys:
         if len(found) != 1:
             refuse("signature", f"no key is called {kid!r}")
         return found[0]
+
+
+def verify_with_key(token: str, algorithm: str, jwk: Mapping[str, object]) -> str:
+    """The RFC 7638 thumbprint of a public key, once the signature of this token holds under it. Raises
+    TokenError."""
+    try:
+        if _PRIVATE_MEMBERS & jwk.keys():
+            raise ValueError("Only the public part of a key belongs here.")
+        if jwk.get("kty") != _KIND_OF[algorithm]:
+            raise ValueError("The alg does not fit the key.")
+        key = _import(jwk)
+    except ValueError as error:
+        raise TokenError("signature", str(error)[:200]) from None
+    try:
+        jws.deserialize_compact(token, key, registry=_registry(algorithm))
+    except (JoseError, ValueError) as error:
+        raise TokenError("signature", str(error)[:200]) from None
+    return key.thumbprint()
 
 
 def claimed_subject(token: str) -> str:

@@ -1,8 +1,8 @@
 """The data API: `/api/v1/{collection}[/{id}]` and `/api/openapi.json`.
 
 Each route is a plain ASGI application: no middleware, no request or response objects, because an
-authenticated read should cost little more than the query behind it. Only `Authorization: Bearer` opens it;
-cookies are not looked at, so no other site can make a browser use them here (CSRF).
+authenticated read should cost little more than the query behind it. Only an access token opens it; cookies
+are not looked at, so no other site can make a browser use them here (CSRF).
 """
 
 import hashlib
@@ -14,13 +14,17 @@ from uuid import UUID
 import msgspec
 from starlette.routing import Route
 
+from troth.access.authenticator import Presented
 from troth.access.explain import Denials
 from troth.core.errors import Denied, NotFound, RequestError, Unavailable
 from troth.data.document import Document
 from troth.data.documents import Documents
 from troth.data.grants import Caller, read_grants
 from troth.web.call import JSON, MERGE_PATCH, Call, Receive, Scope
+from troth.web.client_certificate import CERTIFICATE_HEADER, read_certificate
 from troth.web.problem import Headers, Send, read_request_id, send_problem
+
+_CERTIFICATE = CERTIFICATE_HEADER.encode()
 
 
 class Principal(Protocol):
@@ -41,10 +45,11 @@ class Principal(Protocol):
 class Authenticator(Protocol):
     """Verifies access tokens. Need not ask whether the session lives: every data call does so itself."""
 
-    async def authenticate(self, domain: str, authorization: str | None) -> Principal:
-        """The principal of an Authorization header sent to this client domain (without port).
+    async def authenticate(self, domain: str, shown: Presented) -> Principal:
+        """The principal of a request to this client domain (without port).
 
-        Raises Unauthenticated: without a token `error` is empty, else `invalid_token` (RFC 6750 section 3.1).
+        Raises Unauthenticated: without a token `error` is empty, else the code of RFC 6750 section 3.1 or RFC
+        9449 section 7.1.
         """
         ...
 
@@ -159,7 +164,7 @@ class Api:
         return Answer(204)
 
     async def _caller(self, call: Call) -> Caller:
-        principal = await self._authenticator.authenticate(call.domain, call.header(b"authorization"))
+        principal = await self._authenticator.authenticate(call.domain, _presented(call))
         call.bearer = principal.session, principal.client
         return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.scopes))
 
@@ -177,6 +182,17 @@ def routes(
         Route("/api", _nothing),
         Route("/api/{rest:path}", _nothing),
     ]
+
+
+def _presented(call: Call) -> Presented:
+    certificate = call.header(_CERTIFICATE)
+    return Presented(
+        authorization=call.once(b"authorization"),
+        proof=call.once(b"dpop"),
+        method=call.method,
+        path=call.target,
+        certificate=read_certificate(certificate) if certificate else b"",
+    )
 
 
 def _serve(document: bytes) -> Handler:

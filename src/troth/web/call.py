@@ -41,6 +41,22 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def once(self, name: bytes) -> str | None:
+        """A header that two readers must not read differently. Raises Malformed when it occurs twice."""
+        if name in self.headers and sum(each == name for each, _ in self._scope["headers"]) > 1:
+            raise Malformed(f"{name.decode().title()} may occur once.")
+        return self.header(name)
+
+    @property
+    def method(self) -> str:
+        return self._scope["method"]
+
+    @property
+    def target(self) -> str:
+        """The path as it was sent, which is what a proof is about."""
+        raw: bytes | None = self._scope.get("raw_path")
+        return raw.decode("latin-1").partition("?")[0] if raw else self._scope["path"]
+
     @property
     def domain(self) -> str:
         """The client domain that was asked, without port."""

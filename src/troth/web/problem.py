@@ -14,9 +14,12 @@ from typing import Any
 import msgspec
 
 from troth.core.errors import Denied, RequestError, TooMany, Unauthenticated, Unprocessable
+from troth.core.jose_proofs import PROOF_ALGORITHMS
 
 Headers = list[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_PROOF_ALGORITHMS = " ".join(PROOF_ALGORITHMS)
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -75,7 +78,8 @@ def describe(error: Exception, request_id: str) -> Problem:
 def headers_of(error: Exception) -> Headers:
     """Headers that belong to an error: the challenge of RFC 6750 section 3, Retry-After."""
     if isinstance(error, Unauthenticated):
-        return [(b"www-authenticate", _challenge(error))]
+        nonce: Headers = [(b"dpop-nonce", error.nonce.encode())] if error.nonce else []
+        return [(b"www-authenticate", _challenge(error)), *nonce]
     if isinstance(error, Denied):
         scope = _NOT_IN_SCOPE.sub("", error.scope)
         value = f'Bearer realm="api", error="insufficient_scope", scope="{scope}"'
@@ -119,7 +123,9 @@ def _type(code: str) -> str:
 
 def _challenge(error: Unauthenticated) -> bytes:
     """Without a token only the scheme is named; an error code is for a token that was refused."""
-    value = 'Bearer realm="api"'
+    value = f'{error.scheme} realm="api"'
+    if error.scheme == "DPoP":
+        value += f', algs="{_PROOF_ALGORITHMS}"'
     if error.error:
         description = _NOT_IN_QUOTES.sub("", error.public)
         value += f', error="{_NOT_IN_QUOTES.sub("", error.error)}", error_description="{description}"'

@@ -14,6 +14,8 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
+from troth.access.authenticator import Authenticator
+from troth.access.dpop import Proofs
 from troth.access.endings import Feed
 from troth.access.explain import Denials
 from troth.access.factors.pending import PendingSignIns
@@ -23,14 +25,17 @@ from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.refresh_tokens import RefreshTokens
 from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.own_sessions import OwnSessions
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
-from troth.access.tokens import AccessTokens, Authenticator
+from troth.access.tokens import AccessTokens
 from troth.core.clock import Clock, SystemClock
 from troth.core.db import Database
 from troth.core.errors import PlatformError
@@ -71,6 +76,9 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     decisions: Decisions
     token_endpoint: TokenEndpoint
     revocation: Revocation
+    introspection: Introspection
+    proofs: Proofs
+    senders: Senders
     keys: SigningKeys
     tokens: AccessTokens
     authenticator: Authenticator
@@ -117,7 +125,9 @@ def compose(
     pending = PendingSignIns(database)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)
-    tokens = AccessTokens(keys, clock)
+    tokens, refresh_tokens = AccessTokens(keys, clock), RefreshTokens(sealer)
+    proofs = Proofs(database, sealer, clock)
+    senders = Senders(proofs)
     return WebServices(
         database=database,
         clock=clock,
@@ -135,11 +145,14 @@ def compose(
         pushed_requests=PushedRequests(database, sealer, clock),
         interactions=Interactions(keys, clock),
         decisions=Decisions(database),
-        token_endpoint=TokenEndpoint(database, tokens, IdTokens(keys, clock), clock),
-        revocation=Revocation(sessions, tokens),
+        token_endpoint=TokenEndpoint(database, senders, refresh_tokens, tokens, IdTokens(keys, clock), clock),
+        revocation=Revocation(sessions, tokens, refresh_tokens),
+        introspection=Introspection(database, tokens, refresh_tokens, keys, clock),
+        proofs=proofs,
+        senders=senders,
         keys=keys,
         tokens=tokens,
-        authenticator=Authenticator(directory, tokens),
+        authenticator=Authenticator(directory, tokens, proofs),
         denials=Denials(directory, sessions, clients),
         documents=Documents(database, ring, with_canaries(declared)),
         openapi=write_api(declared, title=configuration.platform, version=VERSION),

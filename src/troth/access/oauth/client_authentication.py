@@ -30,13 +30,15 @@ _REFUSED = "the client is not known here, or could not prove who it is"
 
 class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a back-channel request shows of its sender: the form, the Authorization header, and the
-    certificate (DER) of its TLS connection as the edge saw it. `url` is where it was sent, `trace` its id."""
+    certificate (DER) of its TLS connection as the edge saw it. `url` is where it was sent, `trace` its id,
+    `proof` its DPoP header."""
 
     form: dict[str, str]
     authorization: str | None = None
     certificate: bytes = b""
     url: str = ""
     trace: str = ""
+    proof: str | None = None
 
     def __repr__(self) -> str:
         return "ClientRequest(…)"  # secrets are in it

@@ -4,25 +4,42 @@ It dies with that session, and ending it ends every token of the grant.
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
+
+from troth.access.sessions import acr_of
+
+Details = tuple[dict[str, Any], ...]
+"""`authorization_details` as they were agreed to (RFC 9396 section 2)."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """A living grant, as the function that began or renewed it tells of it. `refresh_token` is told this
-    once."""
+    """A living grant, as the function that began or renewed it tells of it. `generation` is that of the
+    refresh token to hand out, None for none; `person_scopes` is what the person may do now, told when it is
+    renewed."""
 
     session: UUID
     person: UUID
     scopes: tuple[str, ...]
     authenticated_at: datetime
+    amr: tuple[str, ...]
+    details: Details = ()
     nonce: str = ""
+    generation: int | None = None
+    person_scopes: tuple[str, ...] = ()
     refresh_token: str = ""
+
+    @property
+    def acr(self) -> str:
+        """How much the person had proved (RFC 9470)."""
+        return acr_of(self.amr)
 
 
 class TokenResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 6749 section 5.1."""
+    """RFC 6749 section 5.1, RFC 9396 section 7."""
 
     access_token: str
     token_type: str
@@ -30,3 +47,24 @@ class TokenResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: str = ""
     id_token: str = ""
     refresh_token: str = ""
+    authorization_details: Details = ()
+
+
+def read_grant(row: asyncpg.Record) -> Grant:
+    """The grant of a `troth.grant_told` whose outcome is good."""
+    return Grant(
+        session=row["session_id"],
+        person=row["person_id"],
+        scopes=tuple(row["scopes"]),
+        authenticated_at=row["authenticated_at"],
+        amr=tuple(row["amr"]),
+        details=msgspec.json.decode(row["details"], type=Details) if row["details"] else (),
+        nonce=row["nonce"] or "",
+        generation=row["generation"],
+        person_scopes=tuple(row["person_scopes"] or ()),
+    )
+
+
+def outcome_of(row: asyncpg.Record | None) -> str:
+    """What a function said, for the log."""
+    return "no answer" if row is None else str(row["outcome"])

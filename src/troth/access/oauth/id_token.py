@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from troth.access.sessions import acr_of
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain
 from troth.core.clock import Clock
@@ -28,6 +29,7 @@ class IdTokens:
         session: UUID,
         nonce: str,
         authenticated_at: datetime,
+        amr: tuple[str, ...] = (),
     ) -> str:
         """An ID token for one client."""
         now = int(self._clock.now().timestamp())
@@ -38,6 +40,8 @@ class IdTokens:
             sid=str(session),
             nonce=nonce,
             auth_time=int(authenticated_at.timestamp()),
+            acr=acr_of(amr),
+            amr=amr,
             iat=now,
             exp=now + int(LIFETIME.total_seconds()),
         )

@@ -19,6 +19,7 @@ def routes(services: OAuthServices) -> list[Route]:
         open_route(services, "/oauth/token", back.token, "POST"),
         open_route(services, "/oauth/par", back.push, "POST"),
         open_route(services, "/oauth/revoke", back.revoke, "POST"),
+        open_route(services, "/oauth/introspect", back.introspect, "POST"),
         open_route(services, "/oauth/userinfo", back.userinfo, "GET", "POST"),
         open_route(services, "/oauth/jwks", back.jwks, "GET"),
         open_route(services, "/.well-known/openid-configuration", back.describe, "GET"),

@@ -7,12 +7,13 @@ from troth.access.errors import (
     InsufficientScope,
     InvalidToken,
 )
+from troth.access.oauth.client_authentication import ClientRequest
+from troth.access.oauth.introspection import SIGNED
 from troth.access.scopes import OPENID
 from troth.access.tenants import Domain
-from troth.access.tokens import read_bearer
 from troth.core.errors import Unauthenticated
 from troth.web.answers import NO_STORE, json_response
-from troth.web.oauth.client_request import read_client_request
+from troth.web.oauth.client_request import read_client_request, read_presented
 from troth.web.oauth.metadata import metadata
 from troth.web.oauth.services import OAuthServices
 
@@ -28,7 +29,7 @@ class BackChannel:
         asked = await read_client_request(request, domain)
         client = await self._services.client_authentication.authenticate(domain, asked)
         answer = await self._services.token_endpoint.answer(domain, client, asked)
-        return json_response(answer, headers={"Pragma": "no-cache"})
+        return json_response(answer, headers={"Pragma": "no-cache", **await self._next_nonce(domain, asked)})
 
     async def push(self, request: Request, domain: Domain) -> Response:
         """The pushed authorization request endpoint (RFC 9126 section 2)."""
@@ -43,12 +44,25 @@ class BackChannel:
         await self._services.revocation.revoke(domain, client, asked)
         return Response(status_code=200, headers=NO_STORE)
 
+    async def introspect(self, request: Request, domain: Domain) -> Response:
+        """Introspection (RFC 7662), signed on request (RFC 9701)."""
+        asked = await read_client_request(request, domain)
+        client = await self._services.client_authentication.authenticate(domain, asked)
+        found = await self._services.introspection.look(domain, client, asked)
+        if f"application/{SIGNED}" not in request.headers.get("accept", ""):
+            return json_response(found)
+        signed = await self._services.introspection.sign(domain, client, found)
+        return Response(signed, 200, NO_STORE, f"application/{SIGNED}")
+
+    async def _next_nonce(self, domain: Domain, asked: ClientRequest) -> dict[str, str]:
+        """RFC 9449 section 8.2: who sent a proof learns what to put into the next."""
+        return {} if asked.proof is None else {"DPoP-Nonce": await self._services.proofs.nonce(domain)}
+
     async def userinfo(self, request: Request, domain: Domain) -> Response:
         """OpenID Connect Core section 5.3, for as long as the grant lives."""
         services = self._services
         try:
-            token = read_bearer(request.headers.get("authorization"))
-            principal = await services.tokens.verify(domain, token)
+            principal = await services.authenticator.of_domain(domain, read_presented(request))
             if OPENID not in principal.scopes:
                 raise InsufficientScope("the scope openid is needed")
             session = await services.sessions.open_by_id(domain, principal.session)

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from troth.access.errors import (
     InsufficientScope,
+    InvalidProof,
     InvalidToken,
     OAuthError,
 )
@@ -15,13 +16,16 @@ from troth.access.tenants import Domain
 from troth.web.answers import json_response, problems
 from troth.web.oauth.services import OAuthServices
 
-_ANYBODY = {"Access-Control-Allow-Origin": "*"}
+_ANYBODY = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "DPoP-Nonce, WWW-Authenticate",
+}
 """For endpoints that no cookie opens: applications in browsers of other origins may call them."""
 
 _PREFLIGHT = {
     **_ANYBODY,
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, DPoP",
     "Access-Control-Max-Age": "600",
 }
 
@@ -51,6 +55,8 @@ def oauth_error(error: OAuthError) -> Response:
     response = json_response({"error": error.code, "error_description": error.public}, error.status)
     if isinstance(error, InvalidToken | InsufficientScope):
         response.headers["WWW-Authenticate"] = f'Bearer realm="userinfo", error="{error.code}"'
+    elif isinstance(error, InvalidProof) and error.nonce:
+        response.headers["DPoP-Nonce"] = error.nonce
     elif error.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="token"'
     return response

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from troth.access.accounts.people import Accounts
+from troth.access.authenticator import Authenticator
+from troth.access.dpop import Proofs
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
 from troth.access.oauth.interactions import Interactions
+from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.revocation import Revocation
+from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
@@ -40,6 +44,14 @@ class OAuthServices(Protocol):
     def token_endpoint(self) -> TokenEndpoint: ...
     @property
     def revocation(self) -> Revocation: ...
+    @property
+    def introspection(self) -> Introspection: ...
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def proofs(self) -> Proofs: ...
+    @property
+    def senders(self) -> Senders: ...
     @property
     def interactions(self) -> Interactions: ...
     @property
