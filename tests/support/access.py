@@ -99,7 +99,9 @@ class Access:
             self.clock,
         )
         self.revocation = Revocation(self.sessions, self.tokens, self.refresh_tokens)
-        self.introspection = Introspection(database, self.tokens, self.refresh_tokens, self.keys, self.clock)
+        self.introspection = Introspection(
+            database, self.sessions, self.tokens, self.refresh_tokens, self.keys, self.clock
+        )
         self.public_paths = {"app": ("/assets/",)}
 
     async def events(self, domain: str) -> list[str]:

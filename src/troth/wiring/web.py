@@ -147,7 +147,7 @@ def compose(
         decisions=Decisions(database),
         token_endpoint=TokenEndpoint(database, senders, refresh_tokens, tokens, IdTokens(keys, clock), clock),
         revocation=Revocation(sessions, tokens, refresh_tokens),
-        introspection=Introspection(database, tokens, refresh_tokens, keys, clock),
+        introspection=Introspection(database, sessions, tokens, refresh_tokens, keys, clock),
         proofs=proofs,
         senders=senders,
         keys=keys,

@@ -322,15 +322,6 @@ begin
     return v_outcome;
 end $$;
 
--- Whether a session or grant of this domain lives: introspection asks for nothing more.
-create function troth.alive(p_domain text, p_session uuid) returns boolean
-language plpgsql as $$
-begin
-    perform troth.enter_domain(p_domain);
-    return troth.session_alive(p_session)
-        and exists (select from troth.session where id = p_session and domain = p_domain);
-end $$;
-
 -- The grant of a refresh token that is this client's and would be exchanged now; else outcome is null.
 create function troth.refresh_alive(
     p_domain text, p_session uuid, p_generation integer, p_secret bytea, p_client text
@@ -567,7 +558,6 @@ grant execute on function
     troth.refuse_code(uuid, text, bytea, text, text),
     troth.renew_grant(text, uuid, integer, bytea, text, jsonb, interval, text),
     troth.unrenewed(uuid, text, uuid, integer, bytea, text, jsonb, interval, text),
-    troth.alive(text, uuid),
     troth.refresh_alive(text, uuid, integer, bytea, text),
     troth.spend_proof(text, bytea, interval),
     troth.begin_device(text, bytea, bytea, text, text[], jsonb, interval, integer, integer),
