@@ -23,6 +23,7 @@ from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.refresh_tokens import RefreshTokens
+from troth.access.oauth.registrations import Registrations
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
@@ -88,6 +89,7 @@ class Access:
         self.clients = Clients(database)
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)
+        self.registrations = Registrations(database)
         self.interactions = Interactions(self.keys, self.clock)
         self.decisions = Decisions(database)
         self.token_endpoint = TokenEndpoint(

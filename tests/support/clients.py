@@ -1,5 +1,6 @@
 """Clients of a house, registered as the operator would."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from support.access import CALLBACK, CLIENT_SCOPES, House
 from troth.access.oauth.client_authentication import secret_hash
 from troth.access.oauth.clients import Registration
+from troth.access.sessions import token_hash
 from troth.core.secret import new_token
 
 
@@ -33,3 +35,22 @@ async def add_client(
             secret_hash(secret),
         )
     return secret
+
+
+async def invite(
+    house: House, scopes: tuple[str, ...] = (*CLIENT_SCOPES,), *, uses: int = 1, life: float = 3600
+) -> str:
+    """An initial access token of the house's tenant."""
+    token = new_token()
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute(
+            "insert into troth.initial_access_token (token_hash, tenant_id, scopes, uses_left, expires_at)"
+            " values ($1, $2, $3, $4, now() + $5)",
+            token_hash(token),
+            house.tenant.id,
+            list(scopes),
+            uses,
+            timedelta(seconds=life),
+        )
+    return token

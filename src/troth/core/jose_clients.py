@@ -67,6 +67,11 @@ class ClientKeys:
         ]
         self._registry = _registry(algorithm)
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is a key for this algorithm at all."""
+        return bool(self._keys)
+
     def verify(self, token: str, types: Collection[str | None]) -> dict[str, object]:
         """The payload of a token that the client signed, of one of these types (None: without `typ`). Raises
         TokenError. Issuer, audience and time are for the caller to check."""

@@ -146,7 +146,9 @@ async def _client(connection: Connection, identifier: str, client: ClientSetting
 
 async def _disable_other_clients(connection: Connection, tenant: UUID, declared: list[str]) -> None:
     await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
-    await connection.execute("update troth.client set disabled = true where id <> all($1)", declared)
+    await connection.execute(
+        "update troth.client set disabled = true where id <> all($1) and origin = 'declared'", declared
+    )
 
 
 def signin_key(user: UserSettings) -> str:

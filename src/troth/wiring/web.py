@@ -28,6 +28,7 @@ from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.refresh_tokens import RefreshTokens
+from troth.access.oauth.registrations import Registrations
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
@@ -72,6 +73,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     clients: Clients
     client_authentication: ClientAuthentication
     pushed_requests: PushedRequests
+    registrations: Registrations
     interactions: Interactions
     decisions: Decisions
     token_endpoint: TokenEndpoint
@@ -143,6 +145,7 @@ def compose(
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),
+        registrations=Registrations(database),
         interactions=Interactions(keys, clock),
         decisions=Decisions(database),
         token_endpoint=TokenEndpoint(database, senders, refresh_tokens, tokens, IdTokens(keys, clock), clock),

@@ -1,69 +1,40 @@
 """Clients: the applications that ask for tokens, each registered for one tenant with what it may do."""
 
 import re
-from typing import Literal, get_args
 
 import msgspec
 
 from troth.access.scopes import ScopeSet, scope_set
 from troth.access.tenants import Domain
 from troth.core.db import Database
-from troth.core.jose_clients import ClientAlgorithm
+from troth.core.registration import (
+    CODE_GRANT,
+    DEVICE_GRANT,
+    GRANT_TYPES,
+    METHODS,
+    REFRESH_GRANT,
+    AuthMethod,
+    Registration,
+)
+
+__all__ = [
+    "CODE_GRANT",
+    "DEVICE_GRANT",
+    "GRANT_TYPES",
+    "METHODS",
+    "REFRESH_GRANT",
+    "AuthMethod",
+    "Client",
+    "Clients",
+    "Registration",
+    "may_be_anybodys",
+]
 
 MAX_CLIENT_ID = 100
-
-AuthMethod = Literal[
-    "none",
-    "client_secret_basic",
-    "client_secret_post",
-    "private_key_jwt",
-    "tls_client_auth",
-    "self_signed_tls_client_auth",
-]
-"""How a client proves who it is (RFC 7591 section 2, OpenID Connect Core section 9, RFC 8705 section 2)."""
-
-METHODS: tuple[AuthMethod, ...] = get_args(AuthMethod)
-
-CODE_GRANT = "authorization_code"
-REFRESH_GRANT = "refresh_token"
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-GRANT_TYPES = (CODE_GRANT, REFRESH_GRANT, DEVICE_GRANT)
 
 _LOOPBACK = re.compile(
     r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>\d{1,5}))?(?P<rest>(?:/[^\s#\\]*)?)", re.ASCII
 )
-
-
-class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client was registered with, by the names of RFC 7591 section 2 and its companions (RFC 8705,
-    9101, 9126, 9396, 9449, OpenID Connect's logout). Kept as JSON: members only grow at the end, each with a
-    default. `jwks` are public keys, kept here because nothing is fetched from an address of a client's;
-    those of `self_signed_tls_client_auth` carry their certificate's thumbprint.
-    `tls_client_auth_authorities` (DER in base64) are who may vouch for this one client, and
-    `allow_token_endpoint_audience` is explained in assertions.py; both are the operator's to give."""
-
-    token_endpoint_auth_method: AuthMethod = "none"  # noqa: S105 - a method
-    token_endpoint_auth_signing_alg: ClientAlgorithm | None = None
-    jwks: tuple[dict[str, str], ...] = ()
-    grant_types: tuple[str, ...] = (CODE_GRANT, REFRESH_GRANT)
-    require_pkce: bool = True
-    require_pushed_authorization_requests: bool = False
-    require_signed_request_object: bool = False
-    request_object_signing_alg: ClientAlgorithm | None = None
-    dpop_bound_access_tokens: bool = False
-    tls_client_certificate_bound_access_tokens: bool = False
-    tls_client_auth_subject_dn: str = ""
-    tls_client_auth_san_dns: str = ""
-    tls_client_auth_san_uri: str = ""
-    tls_client_auth_san_ip: str = ""
-    tls_client_auth_san_email: str = ""
-    authorization_details_types: tuple[str, ...] = ()
-    post_logout_redirect_uris: tuple[str, ...] = ()
-    backchannel_logout_uri: str = ""
-    backchannel_logout_session_required: bool = False
-    client_uri: str = ""
-    allow_token_endpoint_audience: bool = False
-    tls_client_auth_authorities: tuple[str, ...] = ()
 
 
 class Client(Registration, frozen=True):

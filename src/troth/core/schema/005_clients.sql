@@ -144,6 +144,199 @@ begin
     return null;
 end $$;
 
+-- How a client came: `declared` in troth.toml, added by the `operator`, or registered by itself (`dynamic`).
+alter table troth.client add column origin text not null default 'declared'
+    check (origin in ('declared', 'operator', 'dynamic'));
+
+create index session_client on troth.session (tenant_id, client_id) where client_id is not null;
+
+-- Ends everything that a client was granted. The tenant's context must be set.
+create function troth.end_client_grants(p_client text, p_reason text) returns integer
+language plpgsql as $$
+declare
+    v_count integer;
+begin
+    update troth.session set ended_at = now(), end_reason = p_reason
+    where tenant_id = troth.context_tenant() and client_id = p_client and ended_at is null;
+    get diagnostics v_count = row_count;
+    update troth.authorization_code set redeemed_at = now()
+    where tenant_id = troth.context_tenant() and client_id = p_client and redeemed_at is null;
+    return v_count;
+end $$;
+
+-- Clients that register themselves (RFC 7591, 7592) --------------------------------------------------------
+--
+-- An instance has no right to these tables, nor to change a client: the functions below work with the owner's
+-- rights, and each checks the token that it is shown itself. A token is 256 random bits, kept as SHA-256.
+
+create table troth.initial_access_token (
+    token_hash bytea primary key check (length(token_hash) = 32),
+    tenant_id uuid not null references troth.tenant,
+    scopes text[] not null,
+    uses_left integer not null check (uses_left >= 0),
+    expires_at timestamptz not null,
+    created_at timestamptz not null default now()
+);
+comment on column troth.initial_access_token.scopes is 'the most that a client registered with it may get';
+
+create table troth.client_registration (
+    tenant_id uuid not null references troth.tenant,
+    client_id text not null,
+    token_hash bytea not null check (length(token_hash) = 32),
+    previous_hash bytea,
+    scopes text[] not null,
+    created_at timestamptz not null default now(),
+    primary key (tenant_id, client_id),
+    foreign key (tenant_id, client_id) references troth.client on delete cascade
+);
+comment on column troth.client_registration.previous_hash is
+    'the token before, good until the new one is used: its answer may have been lost';
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['initial_access_token', 'client_registration']
+    loop
+        execute format('alter table troth.%I enable row level security', name);
+        execute format('alter table troth.%I force row level security', name);
+        execute format(
+            'create policy own_tenant on troth.%I
+                using (tenant_id = (select troth.context_tenant()))
+                with check (tenant_id = (select troth.context_tenant()))', name);
+    end loop;
+end $$;
+grant select (tenant_id, scopes, uses_left, expires_at, created_at)
+    on troth.initial_access_token to troth_auditor;
+grant select (tenant_id, client_id, scopes, created_at) on troth.client_registration to troth_auditor;
+
+-- The most that a client registered with this token may get; null when the token is good for nothing.
+create function troth.invited_scopes(p_domain text, p_token bytea) returns text[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform troth.enter_domain(p_domain);
+    return (select t.scopes from troth.initial_access_token t
+            where t.token_hash = p_token and t.uses_left > 0 and t.expires_at > now());
+end $$;
+
+-- True when the client is registered now. Repeating the call with the same id uses nothing up.
+create function troth.register_client(
+    p_domain text, p_token bytea, p_client text, p_name text, p_redirect_uris text[], p_scopes text[],
+    p_registration jsonb, p_secret bytea, p_management bytea, p_request text
+) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_tenant uuid := troth.enter_domain(p_domain);
+    v_ceiling text[];
+begin
+    if exists (select from troth.client_registration r
+               where r.client_id = p_client and r.token_hash = p_management) then
+        return true;
+    end if;
+    update troth.initial_access_token set uses_left = uses_left - 1
+    where token_hash = p_token and uses_left > 0 and expires_at > now()
+    returning scopes into v_ceiling;
+    if not found then
+        return false;
+    end if;
+    insert into troth.client (tenant_id, id, name, redirect_uris, scopes, registration, origin)
+    values (v_tenant, p_client, p_name, p_redirect_uris, p_scopes, p_registration, 'dynamic');
+    insert into troth.client_registration (tenant_id, client_id, token_hash, scopes)
+    values (v_tenant, p_client, p_management, v_ceiling);
+    if p_secret is not null then
+        insert into troth.client_secret (tenant_id, client_id, secret_hash)
+        values (v_tenant, p_client, p_secret);
+    end if;
+    perform troth.record('client.registered', v_tenant, null, p_domain, p_request,
+                         jsonb_build_object('client', p_client, 'name', p_name));
+    return true;
+end $$;
+
+-- Whether a token manages this client. Using the newest one ends the one before it.
+create function troth.manages_client(p_domain text, p_client text, p_token bytea) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_row troth.client_registration;
+begin
+    perform troth.enter_domain(p_domain);
+    select r.* into v_row from troth.client_registration r
+    join troth.client c on c.tenant_id = r.tenant_id and c.id = r.client_id and not c.disabled
+    where r.client_id = p_client and p_token in (r.token_hash, r.previous_hash)
+    for update of r;
+    if not found then
+        return false;
+    end if;
+    if v_row.token_hash = p_token and v_row.previous_hash is not null then
+        update troth.client_registration set previous_hash = null where client_id = p_client;
+    end if;
+    return true;
+end $$;
+
+create function troth.managed_client(p_domain text, p_client text, p_token bytea)
+returns table (
+    name text, redirect_uris text[], scopes text[], registration jsonb, ceiling text[],
+    created_at timestamptz
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not troth.manages_client(p_domain, p_client, p_token) then
+        return;
+    end if;
+    return query
+        select c.name, c.redirect_uris, c.scopes, c.registration, r.scopes, c.created_at
+        from troth.client c
+        join troth.client_registration r on r.tenant_id = c.tenant_id and r.client_id = c.id
+        where c.id = p_client;
+end $$;
+
+-- Replaces a client's metadata and its management token. What it was granted ends when it may less than before.
+-- p_secret: null when the method needs none or the old one stays.
+create function troth.replace_client(
+    p_domain text, p_client text, p_token bytea, p_name text, p_redirect_uris text[], p_scopes text[],
+    p_registration jsonb, p_secret bytea, p_with_secret boolean, p_management bytea, p_request text
+) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_old text[];
+begin
+    if not troth.manages_client(p_domain, p_client, p_token) then
+        return false;
+    end if;
+    select c.scopes into v_old from troth.client c where c.id = p_client for update;
+    update troth.client
+    set name = p_name, redirect_uris = p_redirect_uris, scopes = p_scopes, registration = p_registration
+    where id = p_client;
+    update troth.client_registration set token_hash = p_management, previous_hash = p_token
+    where client_id = p_client;
+    if not p_with_secret then
+        delete from troth.client_secret where client_id = p_client;
+    elsif p_secret is not null then
+        insert into troth.client_secret (tenant_id, client_id, secret_hash)
+        values (troth.context_tenant(), p_client, p_secret) on conflict do nothing;
+    end if;
+    if not v_old <@ p_scopes then
+        perform troth.end_client_grants(p_client, 'client narrowed');
+    end if;
+    perform troth.record('client.replaced', troth.context_tenant(), null, p_domain, p_request,
+                         jsonb_build_object('client', p_client, 'name', p_name));
+    return true;
+end $$;
+
+-- The client goes, and what it was granted ends first, so that whoever listens for ended sessions hears of it.
+create function troth.remove_client(p_domain text, p_client text, p_token bytea, p_request text)
+returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not troth.manages_client(p_domain, p_client, p_token) then
+        return false;
+    end if;
+    perform troth.end_client_grants(p_client, 'client removed');
+    delete from troth.client where id = p_client;
+    perform troth.record('client.removed', troth.context_tenant(), null, p_domain, p_request,
+                         jsonb_build_object('client', p_client));
+    return true;
+end $$;
+
 -- Who may call what: the web instances, and nobody besides.
 revoke execute on all functions in schema troth from public;
 grant execute on function
@@ -151,5 +344,10 @@ grant execute on function
     troth.record_client_refused(text, text, text, text),
     troth.spend_assertion(text, text, bytea, timestamptz),
     troth.push_request(text, bytea, text, bytea, interval),
-    troth.take_request(text, bytea, text)
+    troth.take_request(text, bytea, text),
+    troth.invited_scopes(text, bytea),
+    troth.register_client(text, bytea, text, text, text[], text[], jsonb, bytea, bytea, text),
+    troth.managed_client(text, text, bytea),
+    troth.replace_client(text, text, bytea, text, text[], text[], jsonb, bytea, boolean, bytea, text),
+    troth.remove_client(text, text, bytea, text)
 to troth_app;

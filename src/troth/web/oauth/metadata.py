@@ -28,6 +28,7 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "token_endpoint": f"{issuer}/oauth/token",
         "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
         "require_pushed_authorization_requests": False,
+        "registration_endpoint": f"{issuer}/oauth/register",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "mtls_endpoint_aliases": {
             f"{name}_endpoint": f"{domain.mutual_tls_origin}/oauth/{path}" for name, path in ALIASED.items()

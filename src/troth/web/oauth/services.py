@@ -12,6 +12,7 @@ from troth.access.oauth.decision import Decisions
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
+from troth.access.oauth.registrations import Registrations
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
@@ -36,6 +37,8 @@ class OAuthServices(Protocol):
     def clients(self) -> Clients: ...
     @property
     def client_authentication(self) -> ClientAuthentication: ...
+    @property
+    def registrations(self) -> Registrations: ...
     @property
     def pushed_requests(self) -> PushedRequests: ...
     @property
