@@ -5,8 +5,6 @@ from starlette.responses import Response
 
 from troth.access.errors import InvalidClientMetadata, InvalidToken
 from troth.access.tenants import Domain
-from troth.access.tokens import read_bearer
-from troth.core.errors import Unauthenticated
 from troth.core.jose_parts import read_object
 from troth.web.answers import NO_STORE, json_response, request_id
 from troth.web.oauth.services import OAuthServices
@@ -60,11 +58,12 @@ _TOLD = frozenset(
 
 
 def _token(request: Request) -> str:
+    """The one token of a request (RFC 6750 section 2.1). Raises InvalidToken."""
     headers = request.headers.getlist("authorization")
-    try:
-        return read_bearer(headers[0] if len(headers) == 1 else None)
-    except Unauthenticated:
-        raise InvalidToken("send the token in one Authorization header, as Bearer") from None
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip(" "):
+        raise InvalidToken("send the token in one Authorization header, as Bearer")
+    return token.strip(" ")
 
 
 async def _document(request: Request) -> dict[str, object]:
