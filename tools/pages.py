@@ -129,7 +129,7 @@ def _generic(table: str) -> str:
     if table in _LISTED:
         return f"{table}[]"
     named = _NAMED.match(table)
-    return f"{named[1]}.NAME" if named else table
+    return table.replace(named[0], f"{named[1]}.NAME") if named else table
 
 
 def _split(comment: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Times are the database's, one clock for all instances.
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -31,13 +31,6 @@ TWO_FACTORS = "urn:troth:acr:2"
 
 _KNOWN = frozenset({"pwd", "pin"})
 _HELD = frozenset({"otp", "hwk", "swk"})
-
-
-class SessionLimits(msgspec.Struct, frozen=True):
-    """A session ends after `idle` without use, and after `absolute` in any case."""
-
-    idle: timedelta = timedelta(hours=1)
-    absolute: timedelta = timedelta(hours=12)
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,13 +102,11 @@ class Sessions:
         self,
         database: Database,
         sealer: Sealer,
-        limits: SessionLimits | None = None,
         memory: Memory | None = None,
     ) -> None:
         self._database = database
         self._memory = memory
         self._sealer = sealer
-        self._limits = limits or SessionLimits()
 
     async def begin(
         self,
@@ -142,8 +133,8 @@ class Sessions:
             identifier,
             token_hash(token),
             person,
-            self._limits.idle,
-            self._limits.absolute,
+            domain.policy.session_idle,
+            domain.policy.session_absolute,
             list(amr),
             sealed,
             token_hash(previous) if previous else None,

@@ -12,6 +12,7 @@ from troth.core.clock import Clock
 from troth.core.db import Database
 from troth.core.errors import NotFound
 from troth.core.names import HTTPS_PORT, MUTUAL_TLS_PREFIX, origin_of
+from troth.core.policy import TenantPolicy, read_policy
 
 _HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
 
@@ -36,7 +37,8 @@ class Branding(msgspec.Struct, frozen=True):
 
 
 class Domain(msgspec.Struct, frozen=True):
-    """A client domain. `issuer` is its origin, which is also its issuer of tokens (RFC 8414 section 2)."""
+    """A client domain. `issuer` is its origin, which is also its issuer of tokens (RFC 8414 section 2);
+    `policy` is its tenant's."""
 
     name: str
     tenant_id: UUID
@@ -45,6 +47,7 @@ class Domain(msgspec.Struct, frozen=True):
     app: str
     branding: Branding
     issuer: str
+    policy: TenantPolicy = TenantPolicy()
 
     @property
     def audience(self) -> str:
@@ -94,7 +97,7 @@ class DomainDirectory:
 
     async def _load(self, name: str) -> Domain:
         row = await self._database.fetchrow(
-            "select d.name, d.app, d.branding, t.id, t.slug, t.name as tenant_name"
+            "select d.name, d.app, d.branding, t.id, t.slug, t.name as tenant_name, t.policy"
             " from troth.domain d join troth.tenant t on t.id = d.tenant_id"
             " where d.name in ($1, $2) and t.active order by d.name = $1 desc limit 1",
             name,
@@ -113,6 +116,7 @@ class DomainDirectory:
             app=row["app"],
             branding=branding,
             issuer=origin_of(row["name"], self._port),
+            policy=read_policy(row["policy"]),
         )
         self._known.put(name, domain, now + _KEEP)
         return domain

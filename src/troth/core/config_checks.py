@@ -11,6 +11,7 @@ from troth.core import branding
 from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
 from troth.core.names import SESSION_CLIENT
+from troth.core.policy import MAX_EMAIL_DOMAINS
 from troth.core.redirects import check_redirect
 from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
 from troth.core.settings import Document, DomainSettings
@@ -48,6 +49,27 @@ def _check_slug(path: KeyPath, name: str, faults: Faults) -> None:
         faults.add(path, "This cannot be a short name.", "Use small letters, digits and hyphens, at most 40.")
     elif name.startswith("troth-"):
         faults.add(path, "Short names beginning with troth- are the platform's own.", "Choose another one.")
+
+
+def _check_policies(document: Document, faults: Faults) -> None:
+    for slug, tenant in document.tenants.items():
+        path, policy = ("tenants", slug, "policy"), tenant.policy
+        if policy.session_idle_minutes > policy.session_absolute_hours * 60:
+            said = "A session cannot wait longer without use than it may last."
+            faults.add((*path, "session_idle_minutes"), said, "Make it shorter than session_absolute_hours.")
+        for role in policy.joining_roles:
+            if role not in document.roles:
+                hint = did_you_mean(role, document.roles, "Add it under [roles].")
+                faults.add((*path, "joining_roles"), f"There is no role “{role}”.", hint)
+        for domain in policy.email_domains:
+            if not _EMAIL.fullmatch(f"a@{domain}"):
+                hint = 'Write what stands after the @, like "company.example".'
+                faults.add((*path, "email_domains"), f"“{domain[:80]}” is no e-mail domain.", hint)
+        if len(policy.email_domains) > MAX_EMAIL_DOMAINS:
+            said = f"There are more than {MAX_EMAIL_DOMAINS} e-mail domains."
+            faults.add((*path, "email_domains"), said, "Name fewer; left out, all are admitted.")
+        if policy.mail_name:
+            _check_text((*path, "mail_name"), policy.mail_name, faults)
 
 
 def _check_texts(document: Document, faults: Faults) -> None:
@@ -222,6 +244,7 @@ def _check_users(document: Document, faults: Faults) -> None:
 _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_something,
     _check_names,
+    _check_policies,
     _check_texts,
     _check_edge,
     _check_domains,

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from troth.core.branding import DEFAULT_COLOUR
+from troth.core.policy import TenantPolicy
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Instances = Annotated[int, msgspec.Meta(ge=1, le=16)]
@@ -78,6 +79,7 @@ class TenantSettings(_Table, frozen=True, kw_only=True):
     """A customer: its data is sealed under a key of its own. The tenant's slug is its key in the file."""
 
     name: str
+    policy: TenantPolicy = TenantPolicy()
 
 
 class BrandingSettings(_Table, frozen=True, kw_only=True):

@@ -107,6 +107,9 @@ def _describe(expected: msgspec.inspect.Type) -> tuple[str, str]:
             return f"a whole number from {low} to {high}", str(low)
         case msgspec.inspect.IntType():
             return "a whole number", "1"
+        case msgspec.inspect.LiteralType(values=values):
+            words = [f'"{value}"' for value in values if value]
+            return f"one of {', '.join(words)}", words[0]
         case msgspec.inspect.StrType():
             return "text in quotes", '"…"'
         case msgspec.inspect.CustomType():

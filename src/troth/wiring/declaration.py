@@ -80,7 +80,7 @@ def _probe_client() -> ClientSettings:
 async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
     """Write tenants, domains, roles and clients as the schema's owner; returns each tenant's id by slug."""
     async with owner.transaction() as connection:
-        tenants = {slug: await _tenant(connection, slug, one.name) for slug, one in settings.tenants.items()}
+        tenants = {slug: await _tenant(connection, slug, one) for slug, one in settings.tenants.items()}
         for domain in settings.domains:
             await _domain(connection, domain, tenants[domain.tenant])
         for name, role in settings.roles.items():
@@ -93,13 +93,14 @@ async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
     return tenants
 
 
-async def _tenant(connection: Connection, slug: str, name: str) -> UUID:
+async def _tenant(connection: Connection, slug: str, tenant: TenantSettings) -> UUID:
     return await connection.fetchval(
-        "insert into troth.tenant (id, slug, name) values ($1, $2, $3)"
-        " on conflict (slug) do update set name = excluded.name returning id",
+        "insert into troth.tenant (id, slug, name, policy) values ($1, $2, $3, $4)"
+        " on conflict (slug) do update set name = excluded.name, policy = excluded.policy returning id",
         uuid7(),
         slug,
-        name,
+        tenant.name,
+        msgspec.json.encode(tenant.policy).decode(),
     )
 
 
