@@ -14,7 +14,13 @@ from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
 from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
+from troth.access.factors.apps import AuthenticatorApps
+from troth.access.factors.challenges import Challenges
+from troth.access.factors.overview import Factors
+from troth.access.factors.passkeys import Passkeys
 from troth.access.factors.pending import FactorNeeded, PendingSignIns
+from troth.access.factors.recovery import RecoveryCodes
+from troth.access.factors.second import SecondFactor, StepUp
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
@@ -79,6 +85,14 @@ class Access:
         self.limits = Limits(database, self.sealer, self.devices)
         self.own_sessions = OwnSessions(database, self.sealer, self.clock)
         self.pending_sign_ins = PendingSignIns(database)
+        self.factors = Factors(database)
+        self.apps = AuthenticatorApps(database, self.sealer, self.clock)
+        self.passkeys = Passkeys(database, Challenges(self.sealer, self.clock))
+        self.recovery_codes = RecoveryCodes(database)
+        self.second_factor = SecondFactor(
+            database, self.pending_sign_ins, self.sessions, self.apps, self.passkeys, self.recovery_codes
+        )
+        self.step_up = StepUp(database, self.sessions, self.apps, self.passkeys)
         self.sign_in = SignIn(database, self.limits, self.passwords, self.sessions, self.pending_sign_ins)
         self.keys = SigningKeys(database, self.sealer, self.clock)
         self.tokens = AccessTokens(self.keys, self.clock)

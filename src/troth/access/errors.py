@@ -6,6 +6,8 @@ RequestError
 ├── SignInRefused                401, says nothing about which part was wrong
 ├── TooManyTries                 429, somebody guesses, whether the account exists or not
 ├── PasswordNotAccepted          422, too short, too long, common, personal or breached
+├── FactorRefused                401, a code or a passkey does not fit, whatever is wrong with it
+├── FactorNotChanged             409, there is one already, or the tenant requires the last one
 ├── CrossSite                    403, a page of another site sent this request
 └── OAuthError                   RFC 6749 section 4.1.2.1 and 5.2, OpenID Connect Core section 3.1.2.6
     ├── InvalidRequest  InvalidClient  InvalidGrant  InvalidScope
@@ -60,6 +62,26 @@ class PasswordNotAccepted(Unprocessable):
 
     def __init__(self, reason: str) -> None:
         super().__init__("Choose another password.", errors=(("/password", reason),))
+        self.reason = reason
+
+
+class FactorRefused(RequestError):
+    """A code or a passkey that does not fit, was used before, is somebody else's or of another domain."""
+
+    status = 401
+    code = "factor_refused"
+    title = "The sign-in did not work"
+
+
+class FactorNotChanged(RequestError):
+    """A factor stays as it is; `reason` is taken, full, last or unknown."""
+
+    status = 409
+    code = "factor_not_changed"
+    title = "This cannot be changed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("This cannot be changed.", detail=reason)
         self.reason = reason
 
 

@@ -18,7 +18,13 @@ from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
 from troth.access.endings import Feed
 from troth.access.explain import Denials
+from troth.access.factors.apps import AuthenticatorApps
+from troth.access.factors.challenges import Challenges
+from troth.access.factors.overview import Factors
+from troth.access.factors.passkeys import Passkeys
 from troth.access.factors.pending import PendingSignIns
+from troth.access.factors.recovery import RecoveryCodes
+from troth.access.factors.second import SecondFactor, StepUp
 from troth.access.living import LivingSessions
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
@@ -69,6 +75,12 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     devices: Devices
     limits: Limits
     pending_sign_ins: PendingSignIns
+    factors: Factors
+    apps: AuthenticatorApps
+    passkeys: Passkeys
+    recovery_codes: RecoveryCodes
+    second_factor: SecondFactor
+    step_up: StepUp
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
@@ -125,6 +137,9 @@ def compose(
     devices = Devices(sealer, clock)
     limits = Limits(database, sealer, devices)
     pending = PendingSignIns(database)
+    apps = AuthenticatorApps(database, sealer, clock)
+    passkeys = Passkeys(database, Challenges(sealer, clock))
+    codes = RecoveryCodes(database)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)
     tokens, refresh_tokens = AccessTokens(keys, clock), RefreshTokens(sealer)
@@ -141,6 +156,12 @@ def compose(
         devices=devices,
         limits=limits,
         pending_sign_ins=pending,
+        factors=Factors(database),
+        apps=apps,
+        passkeys=passkeys,
+        recovery_codes=codes,
+        second_factor=SecondFactor(database, pending, sessions, apps, passkeys, codes),
+        step_up=StepUp(database, sessions, apps, passkeys),
         sign_in=SignIn(database, limits, passwords, sessions, pending),
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),

@@ -4,6 +4,8 @@
 -- Secrets are sealed; what is random enough is kept as a SHA-256. Each use of a factor is consumed by one atomic
 -- statement, so that of any number of callers at once one wins. Times are the database's.
 
+alter table troth.tenant add column if not exists policy jsonb not null default '{}';
+
 create table troth.authenticator_app (
     person_id uuid primary key references troth.person on delete cascade,
     tenant_id uuid not null references troth.tenant,
@@ -85,7 +87,7 @@ grant select, insert, update (last_step, used_at), delete on troth.authenticator
 grant select, insert, update (sign_count, backed_up, used_at, name), delete on troth.passkey to troth_app;
 grant select, insert, delete on troth.recovery_code to troth_app;
 grant select, insert, update (tries), delete on troth.pending_sign_in to troth_app;
-grant select, insert, delete on troth.spent_challenge to troth_app;
+grant select, insert, update (expires_at), delete on troth.spent_challenge to troth_app; -- to lock what it sweeps
 
 -- Who has what ----------------------------------------------------------------------------------------------
 
@@ -107,11 +109,11 @@ begin
     )::troth.factors;
 end $$;
 
--- off | optional | required. The row is read as a whole: what the tenant's policy leaves out is optional.
+-- off | optional | required: whether people are asked to set a factor up. Who has one is asked for it in any case.
 create function troth.second_factor_policy(p_tenant uuid) returns text
 language plpgsql stable as $$
 begin
-    return coalesce((select to_jsonb(t) -> 'policy' ->> 'second_factor' from troth.tenant t
+    return coalesce((select t.policy ->> 'second_factor' from troth.tenant t
                      where t.id = p_tenant), 'optional');
 end $$;
 
