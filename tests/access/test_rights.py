@@ -55,14 +55,23 @@ WITH_THE_OWNERS_RIGHTS = {
     "replace_client",
     "remove_client",
 }
-"""Each checks a link, a token or a living session itself before it changes anything."""
+"""Each checks a link, a token or a living session itself before it changes anything. Those of administration,
+`admin_…`, begin with `troth.administer`."""
 
 
 async def test_functions_work_with_their_callers_rights(superuser_database: Database) -> None:
     definers = await superuser_database.fetch(
-        "select proname, proconfig from pg_proc where pronamespace = 'troth'::regnamespace and prosecdef"
+        "select proname, proconfig, prosrc from pg_proc"
+        " where pronamespace = 'troth'::regnamespace and prosecdef"
     )
-    assert {row["proname"] for row in definers} <= WITH_THE_OWNERS_RIGHTS
+    others = {row["proname"] for row in definers if not row["proname"].startswith("admin_")}
+    assert others <= WITH_THE_OWNERS_RIGHTS
+    unguarded = [
+        row["proname"]
+        for row in definers
+        if row["proname"].startswith("admin_") and "troth.administer(" not in row["prosrc"]
+    ]
+    assert not unguarded
     assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in definers)
 
 

@@ -12,6 +12,7 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
+from troth.access.administration import Administration
 from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
 from troth.access.factors.apps import AuthenticatorApps
@@ -100,6 +101,7 @@ class Access:
         self.proofs = Proofs(database, self.sealer, self.clock)
         self.senders = Senders(self.proofs)
         self.authenticator = Authenticator(self.directory, self.tokens, self.proofs)
+        self.administration = Administration(database, self.accounts)
         self.clients = Clients(database)
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)

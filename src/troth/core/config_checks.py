@@ -17,6 +17,9 @@ from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
 from troth.core.settings import Document, DomainSettings
 from troth.core.toml_lines import KeyPath
 
+RESERVED = ("admin", "me")
+"""Names under /api/v1 that no collection can have."""
+
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _EMAIL = re.compile(r"[^\s@,;<>\"()]{1,64}@[^\s@,;<>\"()]{1,189}")
@@ -38,6 +41,9 @@ def _check_names(document: Document, faults: Faults) -> None:
         if not COLLECTION_NAME.fullmatch(name) or name.startswith("troth_"):
             hint = "Use small letters, digits and _, at most 40, beginning with a letter and not with troth_."
             faults.add(("collections", name), "This cannot be the name of a collection.", hint)
+        elif name in RESERVED:
+            said = f"/api/v1/{name} is the platform's own."
+            faults.add(("collections", name), said, "Choose another name for the collection.")
     if SESSION_CLIENT in document.clients:
         faults.add(
             ("clients", SESSION_CLIENT), "No client may be called “session”.", "Choose another client_id."

@@ -7,8 +7,10 @@ TrothError
 └── RequestError            an answer to a web request; RFC 9457 problem details
     ├── Malformed           400
     ├── Unauthenticated     401
+    │   └── StepUp          401, says how the person has to prove anew who they are
     ├── Denied              403, names the scope that was lacking
     ├── NotFound            404
+    ├── Conflict            409
     ├── PreconditionFailed  412
     ├── TooLarge            413
     ├── UnsupportedMedia    415
@@ -111,6 +113,19 @@ class Unauthenticated(RequestError):
         self.nonce = nonce
 
 
+class StepUp(Unauthenticated):
+    """RFC 9470 section 3: a good token of a session whose authentication is too old, or too weak. `max_age`
+    is in whole seconds; `acr` is empty where any will do."""
+
+    code = "insufficient_user_authentication"
+    title = "Sign in again to do this"
+
+    def __init__(self, public: str, *, max_age: int, acr: str = "", detail: str = "") -> None:
+        super().__init__(public, error=self.code, detail=detail)
+        self.max_age = max_age
+        self.acr = acr
+
+
 class Denied(RequestError):
     """`scope` is the scope that would have allowed the call (RFC 6750 section 3.1, insufficient_scope).
 
@@ -132,6 +147,12 @@ class NotFound(RequestError):
     status = 404
     code = "not_found"
     title = "There is nothing here"
+
+
+class Conflict(RequestError):
+    status = 409
+    code = "conflict"
+    title = "This is there already"
 
 
 class PreconditionFailed(RequestError):

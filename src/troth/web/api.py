@@ -164,9 +164,15 @@ class Api:
         return Answer(204)
 
     async def _caller(self, call: Call) -> Caller:
-        principal = await self._authenticator.authenticate(call.domain, _presented(call))
-        call.bearer = principal.session, principal.client
+        principal = await authenticate(call, self._authenticator)
         return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.scopes))
+
+
+async def authenticate(call: Call, authenticator: Authenticator) -> Principal:
+    """Whom the call's access token speaks for. Raises Unauthenticated."""
+    principal = await authenticator.authenticate(call.domain, _presented(call))
+    call.bearer = principal.session, principal.client
+    return principal
 
 
 def routes(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
 from troth.core.errors import NotFound
-from troth.web import account, api, forward, login, oauth, pages, reports, session
+from troth.web import account, administration, api, forward, login, oauth, pages, reports, session
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
@@ -72,6 +72,7 @@ def with_pages(services: WebServices) -> RouteServices:
 def routes(services: RouteServices) -> list[BaseRoute]:
     """Every route; the API's first, for they are asked most."""
     return [
+        *administration.routes(services),
         *api.routes(services.documents, services.authenticator, services.openapi, services.denials),
         *forward.routes(services),
         *session.routes(services),

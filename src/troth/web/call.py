@@ -17,6 +17,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*{_TAG}(?:\s*,\s*{_TAG})*\s*")
+_STRONG_TAG = re.compile(r'(?<!W/)"([\x21\x23-\x7e]{1,64})"')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
 _ANY_VERSION = re.compile(r'"([1-9][0-9]{0,17})"')
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -98,6 +99,17 @@ class Call:
         if not _TAGS.fullmatch(text):
             raise Malformed("If-Match is not a list of entity tags.")
         return frozenset(int(version) for version in _STRONG_VERSION.findall(text))
+
+    def tags(self) -> tuple[str, ...] | None:
+        """The strong entity tags of If-Match, without their quotes; None for `*`."""
+        text = self.header(b"if-match")
+        if text is None:
+            raise PreconditionRequired("Send If-Match with the ETag of the version that you read.")
+        if text.strip() == "*":
+            return None
+        if not _TAGS.fullmatch(text):
+            raise Malformed("If-Match is not a list of entity tags.")
+        return tuple(_STRONG_TAG.findall(text))
 
     def knows(self, version: int) -> bool:
         """Whether If-None-Match names this version (section 13.1.2, weak comparison)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from troth.core.errors import Denied, RequestError, TooMany, Unauthenticated, Unprocessable
+from troth.core.errors import Denied, RequestError, StepUp, TooMany, Unauthenticated, Unprocessable
 from troth.core.jose_proofs import PROOF_ALGORITHMS
 
 Headers = list[tuple[bytes, bytes]]
@@ -129,4 +129,6 @@ def _challenge(error: Unauthenticated) -> bytes:
     if error.error:
         description = _NOT_IN_QUOTES.sub("", error.public)
         value += f', error="{_NOT_IN_QUOTES.sub("", error.error)}", error_description="{description}"'
+    if isinstance(error, StepUp):
+        value += f', max_age="{error.max_age}"' + (f', acr_values="{error.acr}"' if error.acr else "")
     return value.encode()

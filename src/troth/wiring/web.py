@@ -14,6 +14,7 @@ from troth.access.accounts.limits import Limits
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
+from troth.access.administration import Administration
 from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
 from troth.access.endings import Feed
@@ -96,6 +97,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     keys: SigningKeys
     tokens: AccessTokens
     authenticator: Authenticator
+    administration: Administration
     denials: Denials
     documents: Documents
     openapi: bytes
@@ -177,6 +179,7 @@ def compose(
         keys=keys,
         tokens=tokens,
         authenticator=Authenticator(directory, tokens, proofs),
+        administration=Administration(database, accounts),
         denials=Denials(directory, sessions, clients),
         documents=Documents(database, ring, with_canaries(declared)),
         openapi=write_api(declared, title=configuration.platform, version=VERSION),

@@ -129,8 +129,10 @@ begin
         order by r.name, r.tenant_id nulls last;
 end $$;
 
-create function troth.put_role(p_tenant uuid, p_name text, p_scopes text[], p_by uuid default null)
-returns bigint
+create function troth.put_role(
+    p_tenant uuid, p_name text, p_scopes text[], p_by uuid default null, p_domain text default null,
+    p_request text default null
+) returns bigint
 language plpgsql as $$
 declare
     v_version bigint;
@@ -139,14 +141,16 @@ begin
     insert into troth.role as r (tenant_id, name, scopes) values (p_tenant, p_name, p_scopes)
     on conflict (tenant_id, name) do update set scopes = excluded.scopes, version = r.version + 1
     returning r.version into v_version;
-    perform troth.record('role.changed', p_tenant, p_by, null, null,
+    perform troth.record('role.changed', p_tenant, p_by, p_domain, p_request,
                          jsonb_build_object('role', p_name, 'scopes', p_scopes));
     return v_version;
 end $$;
 
 -- Who held it holds it no more, unless the platform has one of that name; else a later role of the same name
 -- would be given to them by nobody.
-create function troth.remove_role(p_tenant uuid, p_name text, p_by uuid default null) returns boolean
+create function troth.remove_role(
+    p_tenant uuid, p_name text, p_by uuid default null, p_domain text default null, p_request text default null
+) returns boolean
 language plpgsql as $$
 begin
     perform set_config('troth.tenant', p_tenant::text, true);
@@ -157,11 +161,23 @@ begin
     if not exists (select from troth.role where name = p_name) then
         update troth.person set roles = array_remove(roles, p_name) where p_name = any (roles);
     end if;
-    perform troth.record('role.removed', p_tenant, p_by, null, null, jsonb_build_object('role', p_name));
+    perform troth.record('role.removed', p_tenant, p_by, p_domain, p_request,
+                         jsonb_build_object('role', p_name));
     return true;
+end $$;
+
+-- The roles of the person of a living session.
+create function troth.roles_held(p_domain text, p_session uuid) returns text[]
+language plpgsql stable as $$
+begin
+    perform troth.enter_domain(p_domain);
+    return (select p.roles from troth.session s join troth.person p on p.id = s.person_id
+            where s.id = p_session and s.domain = p_domain and troth.session_alive(s.id));
 end $$;
 
 revoke execute on all functions in schema troth from public;
 grant execute on function
-    troth.rights_cover(text[], text[])
+    troth.rights_cover(text[], text[]),
+    troth.roles_held(text, uuid),
+    troth.note_fewer_roles()
 to troth_app;

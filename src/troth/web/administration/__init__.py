@@ -1,0 +1,36 @@
+"""`/api/v1/me`, and `/api/v1/admin/…` for a tenant's administrators."""
+
+from starlette.routing import Route
+
+from troth.web.administration.desk import AdministrationServices, Desk
+from troth.web.administration.me import Me
+from troth.web.administration.roles import RolesDesk
+from troth.web.administration.sessions import SessionsDesk
+from troth.web.administration.trail import TrailDesk
+from troth.web.administration.users import UsersDesk
+from troth.web.api import Endpoint, Handler
+
+BASE = "/api/v1/admin"
+
+
+def routes(services: AdministrationServices) -> list[Route]:
+    """To stand before the data API's, which takes any name under /api/v1."""
+    desk = Desk(services)
+    me = Me(services)
+    users, roles = UsersDesk(desk), RolesDesk(desk)
+    sessions, trail = SessionsDesk(desk), TrailDesk(desk)
+
+    def at(path: str, handlers: dict[str, Handler]) -> Route:
+        return Route(f"{BASE}{path}", Endpoint(handlers, services.denials))
+
+    return [
+        Route("/api/v1/me", Endpoint({"GET": me.read}, services.denials)),
+        at("/users", {"GET": users.list}),
+        at("/users/{id}", {"GET": users.read, "PATCH": users.patch}),
+        at("/users/{id}/sign-out", {"POST": users.sign_out}),
+        at("/roles", {"GET": roles.list}),
+        at("/roles/{name}", {"PUT": roles.put, "DELETE": roles.remove}),
+        at("/sessions", {"GET": sessions.list}),
+        at("/sessions/{id}", {"DELETE": sessions.end}),
+        at("/events", {"GET": trail.list}),
+    ]
