@@ -46,7 +46,8 @@ class Official(msgspec.Struct, frozen=True):
     ) -> httpx.Response:
         """Call the API with a token of these scopes."""
         access, domain = self.house.access, self.house.domain
-        token = await access.tokens.mint(domain, Bearer(self.session, self.id, "session", scopes))
+        bearer = Bearer(session=self.session, person=self.id, client="session", scopes=scopes)
+        token = await access.tokens.mint(domain, bearer)
         sent = {
             "host": f"{domain.name}:8443",
             "authorization": f"Bearer {token.token}",
