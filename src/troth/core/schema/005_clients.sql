@@ -148,6 +148,9 @@ end $$;
 alter table troth.client add column origin text not null default 'declared'
     check (origin in ('declared', 'operator', 'dynamic'));
 
+alter table troth.client add column held boolean not null default false;
+comment on column troth.client.held is 'disabled by the operator: standing in troth.toml does not bring it back';
+
 create index session_client on troth.session (tenant_id, client_id) where client_id is not null;
 
 -- Ends everything that a client was granted. The tenant's context must be set.
