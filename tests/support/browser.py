@@ -1,6 +1,6 @@
 """A browser as far as HTTP goes: cookies of one origin, the headers that no script can change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,16 @@ class Browser:
         own = {"Origin": self.origin, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
         return await self.send("POST", path, headers={**own, **_names(headers)}, data=form)
 
-    async def send(self, method: str, path: str, *, headers: dict[str, str], **rest: Any) -> httpx.Response:
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], **rest: Any
+    ) -> httpx.Response:
         """Send exactly these headers and the cookie."""
         held = {SESSION_COOKIE: self.cookie, DEVICE_COOKIE: self.device, PENDING_COOKIE: self.pending}
         pairs = "; ".join(f"{name}={value}" for name, value in held.items() if value)
         cookie = {"Cookie": pairs} if pairs else {}
-        response = await self._client.request(method, path, headers={**cookie, **headers}, **rest)
+        sent = httpx.Headers(headers)
+        sent.update(cookie)
+        response = await self._client.request(method, path, headers=sent, **rest)
         for line in response.headers.get_list("set-cookie"):
             self._keep(line)
         return response

@@ -32,6 +32,8 @@ CLIENT_ALGORITHMS: tuple[ClientAlgorithm, ...] = ("ES256", "PS256", "RS256", "Ed
 MAX_KEYS = 10
 _RSA_BITS = range(2048, 4097)
 _MAX_KID = 200
+_HEADER_WITH_KEY = 2048
+"""Characters; an RSA key of 4096 bits takes 700 of them."""
 _MAX_CERTIFICATE = 12 * 1024
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -115,8 +117,10 @@ def verify_with_key(token: str, algorithm: str, jwk: Mapping[str, object]) -> st
         key = _import(jwk)
     except ValueError as error:
         raise TokenError("signature", str(error)[:200]) from None
+    registry = _registry(algorithm)
+    registry.max_header_length = _HEADER_WITH_KEY
     try:
-        jws.deserialize_compact(token, key, registry=_registry(algorithm))
+        jws.deserialize_compact(token, key, registry=registry)
     except (JoseError, ValueError) as error:
         raise TokenError("signature", str(error)[:200]) from None
     return key.thumbprint()

@@ -218,8 +218,7 @@ begin
         v_out.outcome := 'expired';
     elsif v_code.redirect_uri <> coalesce(p_redirect_uri, v_code.redirect_uri)
           or v_code.challenge <> p_challenge
-          or v_code.jkt is distinct from coalesce(p_jkt, v_code.jkt)
-          or (v_code.jkt is not null and p_jkt is null) then
+          or (v_code.jkt is not null and v_code.jkt is distinct from p_jkt) then
         v_out.outcome := 'mismatch';
     elsif not troth.session_alive(v_code.session_id) then
         v_out.outcome := 'over';
