@@ -25,6 +25,7 @@ from troth.access.factors.second import SecondFactor, StepUp
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
+from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
@@ -117,6 +118,7 @@ class Access:
             self.clock,
         )
         self.revocation = Revocation(self.sessions, self.tokens, self.refresh_tokens)
+        self.device_codes = DeviceCodes(database, self.sealer)
         self.introspection = Introspection(
             database, self.sessions, self.tokens, self.refresh_tokens, self.keys, self.clock
         )

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
 from support.access import House
 from support.browser import Browser, WebAccess
-from support.client import VERIFIER, get_code, redeem
+from support.client import GOOD, VERIFIER, address, answer, get_code, hidden, redeem
 from support.client_keys import public_jwk
 from support.clients import add_client
 from support.prover import Prover
@@ -233,6 +234,42 @@ async def test_a_code_that_names_a_key_is_redeemed_with_it_alone(
         assert (await exchange(signed_in, shown, code)).json()["error"] == "invalid_grant"
     good = await exchange(signed_in, prover.proof(token_url(signed_in)), await code_for(prover.thumbprint))
     assert good.status_code == 200
+
+
+async def test_a_key_named_at_authorization_has_to_redeem_the_code(
+    signed_in: Browser, prover: Prover
+) -> None:
+    url = token_url(signed_in)
+    code = await get_code(signed_in, dpop_jkt=prover.thumbprint)
+    assert (await exchange(signed_in, None, code)).json()["error"] == "invalid_grant"
+    code = await get_code(signed_in, dpop_jkt=prover.thumbprint, prompt="consent")
+    assert (await exchange(signed_in, prover.proof(url), code)).status_code == 200
+    bad = await signed_in.get(address(dpop_jkt="short"))
+    assert "error=invalid_request" in bad.headers["location"]
+
+
+async def push(browser: Browser, proof: str, **more: str) -> httpx.Response:
+    form = {**GOOD, **more}
+    return await browser.send("POST", "/oauth/par", headers={"DPoP": proof}, data=form)
+
+
+async def test_a_request_that_was_pushed_with_a_proof_is_bound_to_its_key(
+    signed_in: Browser, prover: Prover
+) -> None:
+    url = f"{signed_in.origin}/oauth/par"
+    unknown = await push(signed_in, Prover().proof(url))
+    assert unknown.json()["error"] == "use_dpop_nonce"
+    pushed = await push(signed_in, prover.proof(url))
+    assert pushed.headers["dpop-nonce"]
+    query = urlencode({"client_id": "ledger", "request_uri": pushed.json()["request_uri"]})
+    page = await signed_in.get(f"/oauth/authorize?{query}")
+    form = {"pending": hidden(page.text, "pending"), "decision": "allow"}
+    code = answer((await signed_in.post("/oauth/consent", form)).headers["location"])["code"]
+    assert (await exchange(signed_in, None, code)).json()["error"] == "invalid_grant"
+    other = await push(signed_in, prover.proof(url), dpop_jkt=Prover().thumbprint)
+    assert (other.status_code, other.json()["error"]) == (400, "invalid_request")
+    same = await push(signed_in, prover.proof(url), dpop_jkt=prover.thumbprint)
+    assert same.status_code == 201
 
 
 async def test_used_proofs_are_swept(

@@ -2,6 +2,7 @@
 
 from support.access import House
 from support.browser import Browser, WebAccess
+from troth.access.oauth.clients import GRANT_TYPES
 
 
 async def test_the_metadata_lists_what_exists(web: WebAccess, browser: Browser, house: House) -> None:
@@ -12,7 +13,7 @@ async def test_the_metadata_lists_what_exists(web: WebAccess, browser: Browser, 
     assert documents[0] == documents[1]
     told = documents[0]
     assert told["issuer"] == house.domain.issuer
-    assert told["grant_types_supported"] == ["authorization_code"]
+    assert told["grant_types_supported"] == list(GRANT_TYPES)
     for name, url in told.items():
         if name.endswith(("_endpoint", "_uri")):
             path = url.removeprefix(house.domain.issuer)

@@ -50,7 +50,7 @@ class Proofs:
         except TokenError as error:
             raise await self._refusal(domain, f"{error.code}: {error.detail}") from None
         # 1. It is for this request: this method, this address, this token.
-        if said.htm != method or not _same_address(said.htu, url):
+        if said.htm != method or not _is_for(domain, said.htu, url):
             raise await self._refusal(domain, f"for {said.htm[:20]} {said.htu[:200]}")
         if token and said.ath != token_thumbprint(token):
             raise await self._refusal(domain, "for another token")
@@ -100,10 +100,12 @@ def token_thumbprint(token: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _same_address(said: str, url: str) -> bool:
-    """Without query and fragment, and with what is written in several ways written in one (RFC 3986, 6.2)."""
+def _is_for(domain: Domain, said: str, url: str) -> bool:
+    """At the domain or at its alias for mutual TLS, without query and fragment, and with what can be written
+    in several ways written in one (RFC 3986 section 6.2)."""
+    alias = domain.mutual_tls_origin + url.removeprefix(domain.issuer)
     try:
-        return _plain(said) == _plain(url)
+        return _plain(said) in (_plain(url), _plain(alias))
     except ValueError:
         return False
 

@@ -28,6 +28,8 @@ WEB_PATHS = [
     "/login/*",
     "/logout",
     "/logout/*",
+    "/device",
+    "/device/*",
     "/account",
     "/account/*",
     "/session",

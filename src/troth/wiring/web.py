@@ -30,6 +30,7 @@ from troth.access.living import LivingSessions
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
+from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
@@ -92,6 +93,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     token_endpoint: TokenEndpoint
     revocation: Revocation
     introspection: Introspection
+    device_codes: DeviceCodes
     proofs: Proofs
     senders: Senders
     keys: SigningKeys
@@ -174,6 +176,7 @@ def compose(
         token_endpoint=TokenEndpoint(database, senders, refresh_tokens, tokens, IdTokens(keys, clock), clock),
         revocation=Revocation(sessions, tokens, refresh_tokens),
         introspection=Introspection(database, sessions, tokens, refresh_tokens, keys, clock),
+        device_codes=DeviceCodes(database, sealer),
         proofs=proofs,
         senders=senders,
         keys=keys,

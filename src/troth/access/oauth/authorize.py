@@ -46,6 +46,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str = ""
     prompt: tuple[str, ...] = ()
     max_age: int | None = None
+    dpop_jkt: str = ""
 
     @property
     def scopes(self) -> ScopeSet:
@@ -194,6 +195,12 @@ def _check_max_age(parameters: Parameters, _: object) -> None:
         raise InvalidRequest("max_age is a number of seconds")
 
 
+def _check_key(parameters: Parameters, _: object) -> None:
+    """The key that has to redeem the code (RFC 9449 section 10)."""
+    if "dpop_jkt" in parameters and not _CHALLENGE.fullmatch(parameters["dpop_jkt"]):
+        raise InvalidRequest("dpop_jkt is not the thumbprint of a key")
+
+
 CHECKS: tuple[Callable[[Parameters, Sequence[tuple[str, str]]], None], ...] = (
     _check_repetition,
     _check_registration,
@@ -202,6 +209,7 @@ CHECKS: tuple[Callable[[Parameters, Sequence[tuple[str, str]]], None], ...] = (
     _check_scope,
     _check_prompt,
     _check_max_age,
+    _check_key,
 )
 """In this order; the first fault is the answer."""
 
@@ -226,6 +234,7 @@ def _build(parameters: Parameters, client: Client, redirect_uri: str, now: datet
         nonce=parameters.get("nonce", ""),
         prompt=_prompts(parameters),
         max_age=int(parameters["max_age"]) if "max_age" in parameters else None,
+        dpop_jkt=parameters.get("dpop_jkt", ""),
     )
 
 

@@ -92,7 +92,7 @@ class Decisions:
         """A code, good once and for a minute. Raises AccessDenied when the session ended meanwhile."""
         code = new_token()
         alive = await self._database.fetchval(
-            "select troth.issue_code($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "select troth.issue_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             domain.name,
             token_hash(code),
             session.id,
@@ -102,6 +102,7 @@ class Decisions:
             request.challenge,
             request.nonce or None,
             CODE_LIFETIME,
+            request.dpop_jkt or None,
         )
         if not alive:
             raise AccessDenied("the session ended")

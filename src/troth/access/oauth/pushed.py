@@ -43,13 +43,16 @@ class PushedRequests:
         self._sealer = sealer
         self._clock = clock
 
-    async def push(self, domain: Domain, client: Client, request: ClientRequest) -> Pushed:
+    async def push(self, domain: Domain, client: Client, request: ClientRequest, jkt: str = "") -> Pushed:
         """Keep a request of a client that proved who it is. Raises OAuthError with what is wrong in it: here
-        the client learns it before any person does (RFC 9126 section 2.1)."""
+        the client learns it before any person does (RFC 9126 section 2.1). `jkt` is the key that the request
+        was proved with: it has to redeem the code (RFC 9449 section 10.1)."""
         if "request_uri" in request.form:
             raise InvalidRequest("request_uri cannot be pushed")
         asked = [(name, value) for name, value in request.form.items() if name not in _ABOUT_THE_CLIENT]
         pairs = _open(domain, client, [("client_id", client.id), *asked], self._clock.now())
+        if jkt:
+            pairs = _bound_to(pairs, jkt)
         try:
             check_request(domain, pairs, client, self._clock.now())
         except Refused as refused:
@@ -116,3 +119,10 @@ def _once(pairs: Sequence[tuple[str, str]], name: str) -> None:
 def _context(domain: Domain, client: Client) -> bytes:
     """A sealed request copied into another client's row does not open there."""
     return f"{domain.name} {client.id}".encode()
+
+
+def _bound_to(pairs: Pairs, jkt: str) -> Pairs:
+    """Raises InvalidRequest when the request names another key."""
+    if first_values(pairs).get("dpop_jkt", jkt) != jkt:
+        raise InvalidRequest("dpop_jkt is another key than the proof's")
+    return [*(pair for pair in pairs if pair[0] != "dpop_jkt"), ("dpop_jkt", jkt)]

@@ -23,12 +23,17 @@ class Senders:
         client that was registered for a certificate comes without."""
         return Confirmation(await self._key(domain, client, request), _certificate(client, request))
 
+    async def key_of(self, domain: Domain, request: ClientRequest) -> str:
+        """The thumbprint of the key that a request was proved with, empty when it came without a proof.
+        Raises InvalidProof."""
+        if request.proof is None:
+            return ""
+        return await self._proofs.check(domain, request.proof, "POST", request.url)
+
     async def _key(self, domain: Domain, client: Client, request: ClientRequest) -> str:
-        if request.proof is not None:
-            return await self._proofs.check(domain, request.proof, "POST", request.url)
-        if client.dpop_bound_access_tokens:
+        if request.proof is None and client.dpop_bound_access_tokens:
             raise InvalidProof("this client proves its key", nonce=await self._proofs.nonce(domain))
-        return ""
+        return await self.key_of(domain, request)
 
 
 def _certificate(client: Client, request: ClientRequest) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from troth.access.confirmation import Confirmation
 from troth.access.errors import InvalidRequest, OAuthError, UnauthorizedClient, UnsupportedGrantType
 from troth.access.oauth.client_authentication import ClientRequest
-from troth.access.oauth.clients import CODE_GRANT, REFRESH_GRANT, Client
+from troth.access.oauth.clients import CODE_GRANT, DEVICE_GRANT, REFRESH_GRANT, Client
 from troth.access.oauth.code_grant import CodeGrant
+from troth.access.oauth.device_grant import DeviceGrant
 from troth.access.oauth.grant import Grant, TokenResponse
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.refresh_grant import RefreshGrant
@@ -41,6 +42,7 @@ class TokenEndpoint:
         self._grants: dict[str, Redeem] = {
             CODE_GRANT: CodeGrant(database, refresh_tokens).redeem,
             REFRESH_GRANT: RefreshGrant(database, refresh_tokens).redeem,
+            DEVICE_GRANT: DeviceGrant(database, refresh_tokens).redeem,
         }
 
     async def answer(self, domain: Domain, client: Client, request: ClientRequest) -> TokenResponse:

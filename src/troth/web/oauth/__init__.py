@@ -3,6 +3,7 @@
 from starlette.routing import Route
 
 from troth.web.oauth.back import BackChannel
+from troth.web.oauth.device import DevicePages
 from troth.web.oauth.front import FrontChannel
 from troth.web.oauth.open import open_route
 from troth.web.oauth.register import RegistrationEndpoint
@@ -13,6 +14,7 @@ from troth.web.pages import page
 def routes(services: OAuthServices) -> list[Route]:
     """The authorization server's routes."""
     front, back = FrontChannel(services), BackChannel(services)
+    device = DevicePages(services)
     registration = RegistrationEndpoint(services)
     return [
         Route("/oauth/authorize", page(services, front.authorize), methods=["GET"]),
@@ -23,6 +25,10 @@ def routes(services: OAuthServices) -> list[Route]:
         open_route(services, "/oauth/register/{client}", registration.manage, "GET", "PUT", "DELETE"),
         open_route(services, "/oauth/par", back.push, "POST"),
         open_route(services, "/oauth/revoke", back.revoke, "POST"),
+        open_route(services, "/oauth/device", back.device, "POST"),
+        Route("/device", page(services, device.show), methods=["GET"]),
+        Route("/device", page(services, device.look), methods=["POST"]),
+        Route("/device/decision", page(services, device.decide), methods=["POST"]),
         open_route(services, "/oauth/introspect", back.introspect, "POST"),
         open_route(services, "/oauth/userinfo", back.userinfo, "GET", "POST"),
         open_route(services, "/oauth/jwks", back.jwks, "GET"),

@@ -35,7 +35,9 @@ class BackChannel:
         """The pushed authorization request endpoint (RFC 9126 section 2)."""
         asked = await read_client_request(request, domain)
         client = await self._services.client_authentication.authenticate(domain, asked)
-        return json_response(await self._services.pushed_requests.push(domain, client, asked), 201)
+        key = await self._services.senders.key_of(domain, asked)
+        pushed = await self._services.pushed_requests.push(domain, client, asked, key)
+        return json_response(pushed, 201, await self._next_nonce(domain, asked))
 
     async def revoke(self, request: Request, domain: Domain) -> Response:
         """Revocation (RFC 7009): 200 whether the token was one or not."""
@@ -43,6 +45,12 @@ class BackChannel:
         client = await self._services.client_authentication.authenticate(domain, asked)
         await self._services.revocation.revoke(domain, client, asked)
         return Response(status_code=200, headers=NO_STORE)
+
+    async def device(self, request: Request, domain: Domain) -> Response:
+        """The device authorization endpoint (RFC 8628 section 3.1)."""
+        asked = await read_client_request(request, domain)
+        client = await self._services.client_authentication.authenticate(domain, asked)
+        return json_response(await self._services.device_codes.begin(domain, client, asked))
 
     async def introspect(self, request: Request, domain: Domain) -> Response:
         """Introspection (RFC 7662), signed on request (RFC 9701)."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from troth.access.oauth.clients import METHODS
+from troth.access.oauth.clients import GRANT_TYPES, METHODS
 from troth.access.scopes import IDENTITY
 from troth.access.tenants import Domain
 from troth.core.jose_clients import CLIENT_ALGORITHMS
+from troth.core.jose_proofs import PROOF_ALGORITHMS
 from troth.core.scope import ACTIONS
 from troth.web.catalogue import LANGUAGES
 
@@ -13,9 +14,13 @@ ALIASED = {
     "token": "token",
     "pushed_authorization_request": "par",
     "revocation": "revoke",
+    "introspection": "introspect",
+    "device_authorization": "device",
     "userinfo": "userinfo",
 }
 """The endpoints that a client with a certificate calls at the domain's alias (RFC 8705 section 5)."""
+
+_CLAIMS = ("sub", "name", "email", "auth_time", "acr", "amr", "sid", "nonce", "iss", "aud", "iat", "exp")
 
 
 def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
@@ -30,6 +35,8 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "require_pushed_authorization_requests": False,
         "registration_endpoint": f"{issuer}/oauth/register",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "device_authorization_endpoint": f"{issuer}/oauth/device",
         "mtls_endpoint_aliases": {
             f"{name}_endpoint": f"{domain.mutual_tls_origin}/oauth/{path}" for name, path in ALIASED.items()
         },
@@ -39,15 +46,19 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "scopes_supported": [*IDENTITY, *data],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": list(GRANT_TYPES),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": list(METHODS),
         "token_endpoint_auth_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": list(METHODS),
         "revocation_endpoint_auth_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
+        "introspection_endpoint_auth_methods_supported": [name for name in METHODS if name != "none"],
+        "introspection_endpoint_auth_signing_alg_values_supported": list(CLIENT_ALGORITHMS),
+        "introspection_signing_alg_values_supported": ["ES256"],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
-        "claims_supported": ["sub", "name", "email", "auth_time", "sid", "nonce", "iss", "aud", "iat", "exp"],
+        "claims_supported": [*_CLAIMS],
         "prompt_values_supported": ["none", "login", "consent"],
         "ui_locales_supported": list(LANGUAGES),
         "authorization_response_iss_parameter_supported": True,

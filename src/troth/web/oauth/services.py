@@ -9,6 +9,7 @@ from troth.access.dpop import Proofs
 from troth.access.oauth.client_authentication import ClientAuthentication
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.decision import Decisions
+from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
 from troth.access.oauth.pushed import PushedRequests
@@ -49,6 +50,8 @@ class OAuthServices(Protocol):
     def revocation(self) -> Revocation: ...
     @property
     def introspection(self) -> Introspection: ...
+    @property
+    def device_codes(self) -> DeviceCodes: ...
     @property
     def authenticator(self) -> Authenticator: ...
     @property
