@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Literal
 
+import msgspec
 import pytest
 
 from support.access import Access, House, furnish
@@ -20,7 +21,7 @@ class Ear:
 
     def __init__(self, feed: Feed) -> None:
         self.heard: list[Ending] = []
-        feed.subscribe(self.heard.append)
+        feed.subscribe(lambda ending: self.heard.append(msgspec.structs.replace(ending, at=0.0)))
 
     async def hears(self, ending: Ending) -> None:
         await until(lambda: ending in self.heard)

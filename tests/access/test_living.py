@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -50,7 +51,7 @@ class Instance:
         self.heard: list[Ending] = []
         self.memory = LivingSessions(database, feed, house.access.clock)
         self.sessions = Sessions(database, house.access.sealer, memory=self.memory)
-        feed.subscribe(self.heard.append)
+        feed.subscribe(lambda ending: self.heard.append(msgspec.structs.replace(ending, at=0.0)))
 
     async def open(self, token: str) -> Session:
         return await self.sessions.open(self.house.domain, token)

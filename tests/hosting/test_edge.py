@@ -84,7 +84,8 @@ def test_the_redirect_names_the_port_only_when_it_is_not_443() -> None:
 
 def test_every_hop_inward_is_mutual_tls_with_a_service_that_proves_its_name() -> None:
     found = proxies()
-    assert len(found) == 6  # web, and for each of two applications the question and the pass; the private API
+    # web; for each of two applications the question and the pass; to applications the API and what ended
+    assert len(found) == 7
     for proxy in found:
         tls = proxy["transport"]["tls"]
         ports = {int(upstream["dial"].rpartition(":")[2]) for upstream in proxy["upstreams"]}

@@ -3,23 +3,13 @@
 import asyncio
 import http.client
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from support.waiting import until, until_answered
-from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
-from troth.core.process import Endpoint
-from troth.hosting.health import READY_PATH, ReadinessProbe
-from troth.hosting.instance_file import InstanceFile
-from troth.hosting.ports import free_ports
-from troth.hosting.wire import encode
-
-NOW = datetime.now(UTC)
+from support.stage import Stage
+from troth.hosting.health import READY_PATH
 
 APPLICATION = """
 import asyncio, os, sys
@@ -50,65 +40,6 @@ def make():
 """
 
 
-class Stage:
-    """Authorities, certificates, and one instance that can be started."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.instances = Authority.open(folder / "authorities", "instances", now=NOW)
-        self.callers = Authority.open(folder / "authorities", "callers", now=NOW)
-        self.strangers = Authority.open(folder / "authorities", "strangers", now=NOW)
-        self.own = self.issue(self.instances, "server", "own")
-        self.keeper = self.issue(self.callers, "client", "keeper")
-        self.stranger = self.issue(self.strangers, "client", "stranger")
-        self.endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
-        self.log = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
-        (folder / "toy_application.py").write_text(APPLICATION)
-
-    def issue(self, authority: Authority, usage: Usage, name: str) -> LeafFiles:
-        leaf = authority.issue(Subject(common_name=name, usage=usage), now=NOW, lifetime=timedelta(days=1))
-        return write_leaf(leaf, self.folder, name)
-
-    def start(self, **environment: str) -> subprocess.Popen[bytes]:
-        instance = InstanceFile(
-            name="toy-1",
-            kind="app",
-            target="toy_application:make",
-            factory=True,
-            folder=self.folder,
-            port=self.endpoint.port,
-            certificate=self.own.certificate,
-            key=self.own.key,
-            client_ca=self.callers.certificate_file,
-            environment={"GREETING": "hello", **environment},
-        )
-        file = self.folder / "instance.json"
-        file.write_bytes(encode(instance))
-        argv = (sys.executable, "-I", "-m", "troth.hosting.runner", str(file))
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin"})
-        return self.process
-
-    def probe(self) -> ReadinessProbe:
-        return ReadinessProbe(
-            self.instances.certificate_file, self.keeper.certificate, self.keeper.key, seconds=5.0
-        )
-
-    def connect(self, files: LeafFiles | None) -> http.client.HTTPSConnection:
-        context = ssl.create_default_context(cafile=self.instances.certificate_file)
-        if files is not None:
-            context.load_cert_chain(files.certificate, files.key)
-        return http.client.HTTPSConnection(self.endpoint.host, self.endpoint.port, context=context, timeout=5)
-
-    async def until_ready(self) -> None:
-        probe = self.probe()
-        await until_answered(lambda: probe.is_ready(self.endpoint), 20.0)
-
-    async def until_logged(self, words: str) -> None:
-        await until(lambda: words in self.log.read_text())
-
-
 def get(connection: http.client.HTTPSConnection, path: str = "/") -> tuple[int, bytes, str | None]:
     connection.request("GET", path)
     answer = connection.getresponse()
@@ -117,7 +48,7 @@ def get(connection: http.client.HTTPSConnection, path: str = "/") -> tuple[int, 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, APPLICATION)
     yield stage
     if stage.process is not None:
         stage.process.kill()

@@ -37,15 +37,23 @@ _OVERLAP_SECONDS = 60
 """The table is read from well before the last beat on: what is told twice does no harm."""
 
 
+RECENT = (
+    "select kind, ref, over, extract(epoch from at)::float8 as at from troth.ending"
+    " where at > now() - make_interval(secs => $1) order by id"
+)
+
+
 class Ending(msgspec.Struct, frozen=True):
     """Something ended (`over`), or what is remembered of it is no longer good.
 
-    `ref` is an id, of a client `tenant/client`, of nothing in particular for `all`.
+    `ref` is an id, of a client `tenant/client`, of nothing in particular for `all`. `at` is the database's
+    time of the change, in seconds since 1970.
     """
 
     kind: Literal["session", "person", "client", "tenant", "all", "beat"]
     ref: str = ""
     over: bool = False
+    at: float = 0.0
 
 
 EVERYTHING = Ending("all")
@@ -82,6 +90,10 @@ class Feed:
     def subscribe(self, hear: Hear) -> None:
         """From now on `hear` is told of every ending. It must not raise."""
         self._hearers.append(hear)
+
+    def unsubscribe(self, hear: Hear) -> None:
+        """Undo `subscribe`."""
+        self._hearers.remove(hear)
 
     @property
     def leader(self) -> Leader | None:
@@ -160,12 +172,11 @@ class Feed:
         if self._heard_until == float("-inf"):
             return  # nothing was remembered or open before the first connection
         rows = await connection.fetch(
-            "select kind, ref, over from troth.ending"
-            " where at > now() - make_interval(secs => $1) order by id",
+            RECENT,
             time.monotonic() - self._heard_until + _OVERLAP_SECONDS,
         )
         for row in rows:
-            self._tell(Ending(row["kind"], row["ref"], row["over"]))
+            self._tell(Ending(row["kind"], row["ref"], row["over"], row["at"]))
 
     def _receive(self, connection: object, pid: int, channel: str, payload: object) -> None:
         try:
@@ -182,5 +193,5 @@ class Feed:
             self._came.set()
 
     def _tell(self, ending: Ending) -> None:
-        for hear in self._hearers:
+        for hear in tuple(self._hearers):
             hear(ending)

@@ -37,6 +37,7 @@ _FROM_SESSION = {
     "X-Troth-Brand-Name": ("X-Troth-Domain-Name", ""),
     "X-Troth-Brand-Colour": ("X-Troth-Colour", ""),
     "X-Troth-Person": ("X-Troth-Person", ""),
+    "X-Troth-Session": ("X-Troth-Session", ""),
     "X-Troth-Tenant": ("X-Troth-Tenant", ""),
 }
 """What the application gets, from which header of the session's answer, and what is put before it."""
@@ -45,6 +46,11 @@ _FROM_SESSION = {
 def pass_to_web(state: EdgeState) -> Json:
     """To an instance of Troth's own web service."""
     return _proxy(state, WEB, state.web, wait_seconds=20)
+
+
+def pass_endings(state: EdgeState) -> Json:
+    """To the web service, an answer without end: each line goes on at once."""
+    return {**pass_to_web(state), "flush_interval": -1}
 
 
 def pass_to_app(state: EdgeState, app: EdgeApp) -> Json:

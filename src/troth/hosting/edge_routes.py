@@ -6,8 +6,9 @@ then the application of its domain behind the question whose session it is.
 
 from typing import Any
 
-from troth.hosting.edge_proxy import ask_session, pass_to_app, pass_to_web
+from troth.hosting.edge_proxy import ask_session, pass_endings, pass_to_app, pass_to_web
 from troth.hosting.edge_state import MEBIBYTE, EdgeApp, EdgeState
+from troth.hosting.streams import ENDINGS_PATH
 
 Json = dict[str, Any]
 
@@ -122,12 +123,13 @@ def public_routes(state: EdgeState) -> list[Json]:
 
 
 def private_routes(state: EdgeState) -> list[Json]:
-    """The routes of the listener for applications: the API and nothing else."""
+    """The routes of the listener for applications: the API, what ended, and nothing else."""
     api = {"host": [domain.name for domain in state.domains], "path": ["/api/*"]}
     return [
         {"handle": [*_clean(), _log_upstream()]},
         *_refusals(),
         {"match": [api], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
+        {"match": [{"path": [ENDINGS_PATH]}], "handle": [pass_endings(state)], "terminal": True},
         {"handle": [_refuse(404)]},
     ]
 

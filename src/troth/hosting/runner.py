@@ -10,7 +10,6 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,14 +18,11 @@ from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
 from troth.hosting.wire import decode
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 BACKLOG = 1024
 QUIET_SECONDS = 1.0
@@ -42,6 +38,7 @@ class Gate:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._in_flight = 0
+        self._endless: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -52,6 +49,9 @@ class Gate:
             return
         if scope["type"] == "http" and scope["path"] == READY_PATH:
             await self._answer_ready(send)
+            return
+        if scope["type"] == "http" and scope["path"] == ENDINGS_PATH:
+            await self._answer_without_end(scope, receive, send)
             return
         self._in_flight += 1
         self._idle.clear()
@@ -65,12 +65,24 @@ class Gate:
     async def drain(self, seconds: float) -> None:
         """Return once nothing has been in flight for a moment, or after so many seconds."""
         self._draining = True
+        for task in self._endless:
+            task.cancel()
         try:
             async with asyncio.timeout(seconds):
                 while not await self._is_quiet():
                     await self._idle.wait()
         except TimeoutError:
             print(f"{self._in_flight} requests were cut off after {seconds:g} s", file=sys.stderr)  # noqa: T201
+
+    async def _answer_without_end(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Nothing to wait for while draining: who listens turns to another instance."""
+        task = asyncio.ensure_future(self._application(scope, receive, send))
+        self._endless.add(task)
+        try:
+            await asyncio.wait((task,))
+        finally:
+            task.cancel()
+            self._endless.discard(task)
 
     async def _is_quiet(self) -> bool:
         await self._idle.wait()
@@ -126,19 +138,25 @@ def make_server(instance: InstanceFile, gate: Gate) -> Server:
 
 async def serve(instance: InstanceFile) -> int:
     """Serve until SIGTERM; returns the exit status."""
-    gate = Gate(load(instance))
+    streams = OpenStreams()
+    listener = Listener(instance, streams) if "TROTH_API_URL" in instance.environment else None
+    application = load(instance)
+    gate = Gate(Guard(application, streams) if listener else application)
     server = make_server(instance, gate)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     serving, stopping = asyncio.ensure_future(server.serve()), asyncio.ensure_future(asked.wait())
+    listening = asyncio.ensure_future(listener.run()) if listener else None
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         stopping.cancel()
         serving.result()
         return 1
     await gate.drain(instance.drain_seconds)
+    if listening is not None:
+        listening.cancel()
     server.stop()
     await serving
     return 0

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
 from troth.core.errors import NotFound
-from troth.web import account, administration, api, forward, login, oauth, pages, reports, session
+from troth.web import account, administration, api, endings, forward, login, oauth, pages, reports, session
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
@@ -75,6 +75,7 @@ def routes(services: RouteServices) -> list[BaseRoute]:
         *administration.routes(services),
         *api.routes(services.documents, services.authenticator, services.openapi, services.denials),
         *forward.routes(services),
+        *endings.routes(services),
         *session.routes(services),
         *login.routes(services),
         *account.routes(services),

@@ -5,6 +5,7 @@ the database each time; only the signed token is kept for a while.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ from troth.access.errors import NoSession
 from troth.access.sessions import Session, Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.access.tokens import AccessTokens
+from troth.core.clock import Clock
+from troth.hosting.streams import Label
 from troth.web.answers import NO_STORE, problem_response, problems, request_id
 from troth.web.cookies import clear_cookie, read_cookie
 from troth.web.login import login_location
@@ -35,6 +38,8 @@ class ForwardServices(Protocol):
     @property
     def tokens(self) -> AccessTokens: ...
     @property
+    def clock(self) -> Clock: ...
+    @property
     def public_paths(self) -> Mapping[str, tuple[str, ...]]: ...
 
 
@@ -45,6 +50,7 @@ def routes(services: ForwardServices) -> list[Route]:
         domain = await services.directory.find(request.headers.get("host", ""))
         method = request.headers.get("x-forwarded-method", "GET").upper()
         uri = request.headers.get("x-forwarded-uri", "/")
+        vouched = services.clock.now()
         # 1. Whose session is it?
         try:
             session = await services.sessions.open(domain, read_cookie(request), request=request_id(request))
@@ -54,18 +60,27 @@ def routes(services: ForwardServices) -> list[Route]:
         if method not in SAFE_METHODS:
             require_same_origin(request.headers, domain)
         # 3. The application gets a token, never the cookie.
-        return Response(status_code=200, headers=await _granted(services, domain, session))
+        return Response(status_code=200, headers=await _granted(services, domain, session, vouched))
 
     return [Route("/internal/forward", problems(forward), methods=["GET"])]
 
 
-async def _granted(services: ForwardServices, domain: Domain, session: Session) -> dict[str, str]:
+async def _granted(
+    services: ForwardServices, domain: Domain, session: Session, vouched: datetime
+) -> dict[str, str]:
     minted = await services.tokens.for_session(domain, session)
     profile = await services.accounts.profile(session.tenant, session.person, session.profile)
     return {
         **_brand(domain),
         "X-Troth-Access-Token": minted.token,
         "X-Troth-Person": quote(profile.name, safe=""),
+        "X-Troth-Session": Label(
+            str(session.id),
+            str(session.person),
+            str(session.tenant),
+            session.created_at.timestamp(),
+            vouched.timestamp(),
+        ).write(),
     }
 
 

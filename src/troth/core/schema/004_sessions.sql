@@ -42,7 +42,7 @@ end $$;
 create table troth.ending (
     id bigint generated always as identity primary key,
     tenant_id uuid references troth.tenant on delete cascade,
-    at timestamptz not null default clock_timestamp(),
+    at timestamptz not null default now(), -- as of sessions_from: what was begun since is not meant
     kind text not null check (kind in ('session', 'person', 'client', 'tenant', 'all')),
     ref text not null,
     over boolean not null
@@ -64,7 +64,8 @@ language plpgsql as $$
 begin
     insert into troth.ending (tenant_id, kind, ref, over) values (p_tenant, p_kind, p_ref, p_over);
     perform pg_notify('troth_endings',
-                      json_build_object('kind', p_kind, 'ref', p_ref, 'over', p_over)::text);
+                      json_build_object('kind', p_kind, 'ref', p_ref, 'over', p_over,
+                                        'at', extract(epoch from now()))::text);
 end $$;
 
 -- One beat of a listener's heart. The message goes through the write-ahead log, so that the commit waits for
