@@ -15,12 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from support.waiting import until
 from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
 from troth.core.process import Endpoint, ProcessSpec
+from troth.core.secret import write_secret
 from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, start_spec
-from troth.hosting.edge_state import EdgeApp, EdgeDomain, EdgeState, PrivateListener, service_name
+from troth.hosting.edge_state import (
+    Acme,
+    EdgeApp,
+    EdgeDomain,
+    EdgeState,
+    OnDemand,
+    PrivateListener,
+    service_name,
+)
 from troth.hosting.ports import free_ports
 
 RESIDENTS = "residents.localhost"
@@ -53,11 +63,13 @@ class Authorities:
 class World:
     """The edge, two instances of the web service, two of the application `portal`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, acme: Acme | None = None, on_demand: bool = False) -> None:
         self.folder = folder
         self.authorities = Authorities(folder)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.state = self._state()
+        if on_demand:
+            self.state = msgspec.structs.replace(self.state, on_demand=self._on_demand(acme))
         self.admin = EdgeAdmin(self.state.admin_socket, config_file(self.state))
         self.spec = start_spec(self.state, binary=caddy_binary(), log=folder / "caddy.out")
 
@@ -89,6 +101,22 @@ class World:
             access_log=folder / "access.log",
             log=folder / "edge.log",
         )
+
+    def _on_demand(self, acme: Acme | None) -> OnDemand:
+        password = self.folder / "gate.secret"
+        write_secret(password, b"the-password-of-the-gate")
+        place = self.folder / "authorities" / "public"
+        return OnDemand(
+            gate=Endpoint("127.0.0.1", free_ports(1)[0]),
+            password=password,
+            authority=LeafFiles(place / "ca.pem", place / "ca.key"),
+            acme=acme,
+            kept=4,
+        )
+
+    def serve(self, *names: str) -> None:
+        """Which domains the web service knows from now on beside those that the edge was told."""
+        (self.folder / "domains").write_text("\n".join(names))
 
     async def start(self) -> None:
         for name, port in self.web.items():
@@ -214,9 +242,11 @@ async def listening(port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_world(folder: Path) -> AsyncGenerator[World]:
+async def running_world(
+    folder: Path, *, acme: Acme | None = None, on_demand: bool = False
+) -> AsyncGenerator[World]:
     """A World that runs inside the block."""
-    world = World(folder)
+    world = World(folder, acme=acme, on_demand=on_demand)
     try:
         await world.start()
         yield world

@@ -51,6 +51,8 @@ class Upstream:
         self, method: str, target: str, headers: Headers, body: bytes, writer: asyncio.StreamWriter
     ) -> bool:
         parts = urlsplit(target)
+        if parts.path == "/internal/known":
+            return await reply(writer, 204 if self.knows(dict(headers)["host"]) else 404, [], b"")
         if parts.path == "/internal/forward":
             return await forward(dict(headers), writer)
         if parts.path == "/stream":
@@ -67,6 +69,11 @@ class Upstream:
         return await reply(
             writer, 200, [("Content-Type", "application/json"), *extra], json.dumps(said).encode()
         )
+
+    def knows(self, host: str) -> bool:
+        """Whether FOLDER/domains, a name a line, has the name or whose alias it is."""
+        file, name = self.folder / "domains", host.partition(":")[0].removeprefix("mtls.")
+        return file.exists() and name in file.read_text().split()
 
     async def stream(self, writer: asyncio.StreamWriter) -> bool:
         """The first chunk at once, the second when the file FOLDER/release is there."""
@@ -109,6 +116,7 @@ async def forward(headers: dict[str, str], writer: asyncio.StreamWriter) -> bool
             ("X-Troth-Colour", "#123456"),
             ("X-Troth-Person", "Ada%20L%C3%B6w"),
             ("X-Troth-Tenant", "north"),
+            ("X-Troth-App", "nothing" if headers["host"].startswith("empty.") else "portal"),
         ]
         return await reply(writer, 200, granted, b"")
     if headers.get("x-forwarded-uri", "").startswith("/public"):

@@ -1,14 +1,15 @@
 """The edge's configuration as a pure function of the platform's state (Caddy's JSON).
 
 Three servers: `public` (HTTPS), `redirect` (HTTP) and `private` (the API for applications, mutual TLS).
-Nothing is obtained, stored or asked from outside: certificates come from files, and Caddy's own automatic
-HTTPS is off.
+Certificates of the domains that it was told come from files, and Caddy's own automatic HTTPS is off. With
+`on_demand` a fourth server, `gate`, decides about certificates of all others (`edge_demand.py`).
 """
 
 from typing import Any
 
+from troth.hosting.edge_demand import authorities, automation, gate_routes, policies
 from troth.hosting.edge_routes import error_routes, private_routes, public_routes, redirect_routes
-from troth.hosting.edge_state import EdgeState
+from troth.hosting.edge_state import EdgeState, OnDemand
 
 Json = dict[str, Any]
 
@@ -36,6 +37,7 @@ _HEALTH_LOG = "http.handlers.reverse_proxy.health_checker.active"
 
 def render(state: EdgeState) -> Json:
     """The whole configuration for Caddy."""
+    demand = state.on_demand
     return {
         "admin": _admin(state),
         "storage": {"module": "file_system", "root": str(state.storage)},
@@ -49,9 +51,11 @@ def render(state: EdgeState) -> Json:
                     "public": _public(state),
                     "redirect": _redirect(state),
                     "private": _private(state),
+                    **({"gate": _gate(state, demand)} if demand else {}),
                 },
             },
             "tls": _tls(state),
+            **({"pki": authorities(demand)} if demand else {}),
         },
     }
 
@@ -84,7 +88,9 @@ def _public(state: EdgeState) -> Json:
     server = _server(_address(state.address, state.https_port), public_routes(state), ["h1", "h2", "h3"])
     # Without a policy for a name, or without a name at all, the handshake fails: no certificate is shown.
     names = [d.name for d in state.domains]
-    server["tls_connection_policies"] = [*_asking_policy(state), _policy(names, names)]
+    told = [_policy(names, names)] if names else []
+    added = policies(_policy([], [])) if state.on_demand else []
+    server["tls_connection_policies"] = [*_asking_policy(state), *told, *added]
     # Domain fronting: a connection opened for one domain must not speak for another one.
     server["strict_sni_host"] = True
     server["errors"] = {"routes": error_routes()}
@@ -122,14 +128,22 @@ def _private(state: EdgeState) -> Json:
     return server
 
 
+def _gate(state: EdgeState, demand: OnDemand) -> Json:
+    server = _server(str(demand.gate), gate_routes(state, demand), ["h1"])
+    server["tls_connection_policies"] = [{**_policy([], [_PRIVATE_TAG]), "protocol_min": "tls1.3"}]
+    server["strict_sni_host"] = False
+    return server
+
+
 def _policy(names: list[str], tags: list[str]) -> Json:
     policy: Json = {
-        "certificate_selection": {"any_tag": tags},
         "cipher_suites": CIPHERS,
         "curves": CURVES,
         "protocol_min": "tls1.2",
         "protocol_max": "tls1.3",
     }
+    if tags:
+        policy["certificate_selection"] = {"any_tag": tags}
     if names:
         policy["match"] = {"sni": names}
     return policy
@@ -143,12 +157,16 @@ def _tls(state: EdgeState) -> Json:
     ]
     private = state.private.certificate
     files.append({"certificate": str(private.certificate), "key": str(private.key), "tags": [_PRIVATE_TAG]})
-    return {
+    tls: Json = {
         "certificates": {"load_files": files},
         "disable_ocsp_stapling": True,
         "disable_storage_check": True,
         "disable_storage_clean": True,
     }
+    if state.on_demand:
+        tls["automation"] = automation(state, state.on_demand)
+        tls["cache"] = {"capacity": len(files) + state.on_demand.kept}
+    return tls
 
 
 def _logging(state: EdgeState) -> Json:

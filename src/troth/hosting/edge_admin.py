@@ -55,7 +55,7 @@ def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
     return ProcessSpec(
         name="edge",
         argv=(str(binary), "run", "--config", str(file)),
-        environment=_environment(state.storage),
+        environment=_environment(state),
         folder=state.storage,
         log=log,
         stop_seconds=15,
@@ -151,12 +151,19 @@ def _keep(config: dict[str, Any], file: Path) -> None:
         ) from error
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """Little memory, and no folder of the user's: Caddy looks for settings and writes marks in these."""
+def _environment(state: EdgeState) -> dict[str, str]:
+    """Little memory, and no folder of the user's: Caddy looks for settings and writes marks in these.
+
+    What it trusts by default is our own authority of instances: the question at the gate is the only one that
+    it asks without being told whom to trust.
+    """
+    home = str(state.storage)
     return {
-        "HOME": str(home),
-        "XDG_CONFIG_HOME": str(home),
-        "XDG_DATA_HOME": str(home),
+        "HOME": home,
+        "XDG_CONFIG_HOME": home,
+        "XDG_DATA_HOME": home,
+        "SSL_CERT_FILE": str(state.instances_ca),
+        "SSL_CERT_DIR": home,
         "GOMEMLIMIT": "96MiB",
         "GOMAXPROCS": "2",
     }

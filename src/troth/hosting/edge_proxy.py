@@ -32,6 +32,9 @@ _DROPPED_RESPONSE_HEADERS = [
 
 _UPGRADE_HEADERS = ["Connection", "Upgrade", "Sec-Websocket-*"]
 
+APP_HEADER = "X-Troth-App"
+"""In the session's answer: which application is behind the domain."""
+
 _FROM_SESSION = {
     "Authorization": ("X-Troth-Access-Token", "Bearer "),
     "X-Troth-Brand-Name": ("X-Troth-Domain-Name", ""),
@@ -66,11 +69,12 @@ def pass_to_app(state: EdgeState, app: EdgeApp) -> Json:
     return handler
 
 
-def ask_session(state: EdgeState) -> Json:
+def ask_session(state: EdgeState, *wanted: str) -> Json:
     """Ask the web service whose session this is, before the application sees anything.
 
     An answer of 2xx goes on to the next handler with what the session grants; any other is the client's
-    answer. The question carries the request's headers but never its body, and is never a WebSocket.
+    answer. The question carries the request's headers but never its body, and is never a WebSocket. Headers
+    of the answer that are `wanted` beside those become headers of the request.
     """
     handler = _proxy(state, WEB, state.web, wait_seconds=20)
     handler["rewrite"] = {"method": "GET", "uri": "/internal/forward"}
@@ -78,14 +82,28 @@ def ask_session(state: EdgeState) -> Json:
     request["set"]["X-Forwarded-Method"] = ["{http.request.method}"]
     request["set"]["X-Forwarded-Uri"] = ["{http.request.uri}"]
     request["delete"] = [*_UPGRADE_HEADERS, "Content-Length", "Content-Type", "Expect", "Range", "If-*"]
-    granted = {"match": {"status_code": [2]}, "routes": [_grant(name) for name in _FROM_SESSION]}
+    given = {**_FROM_SESSION, **{name: (name, "") for name in wanted}}
+    granted = {"match": {"status_code": [2]}, "routes": [_grant(name, *given[name]) for name in given]}
     handler["handle_response"] = [granted]
     return handler
 
 
-def _grant(name: str) -> Json:
+def ask_known(state: EdgeState, host: str, then: list[Json], otherwise: list[Json]) -> Json:
+    """Ask the web service whether it serves `host` (placeholders are filled in), and go on accordingly."""
+    handler = _proxy(state, WEB, state.web, wait_seconds=5)
+    handler["rewrite"] = {"method": "GET", "uri": "/internal/known?"}
+    request = handler["headers"]["request"]
+    request["set"]["Host"] = [host]
+    request["delete"] = [*_UPGRADE_HEADERS, "Content-*", "Cookie", "Authorization", "Expect", "Range", "If-*"]
+    handler["handle_response"] = [
+        {"match": {"status_code": [204]}, "routes": [{"handle": then}]},
+        {"routes": [{"handle": otherwise}]},
+    ]
+    return handler
+
+
+def _grant(name: str, source: str, prefix: str) -> Json:
     """Give the application one header, if the session's answer had it."""
-    source, prefix = _FROM_SESSION[name]
     placeholder = f"{{http.reverse_proxy.header.{source}}}"
     return {
         "match": [{"not": [{"vars": {placeholder: [""]}}]}],

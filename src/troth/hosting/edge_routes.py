@@ -6,9 +6,15 @@ then the application of its domain behind the question whose session it is.
 
 from typing import Any
 
+<<<<<<< HEAD
 from troth.hosting.edge_proxy import ask_session, pass_endings, pass_to_app, pass_to_web
 from troth.hosting.edge_state import MEBIBYTE, EdgeApp, EdgeState
 from troth.hosting.streams import ENDINGS_PATH
+=======
+from troth.core.names import MUTUAL_TLS_PREFIX
+from troth.hosting.edge_proxy import APP_HEADER, ask_known, ask_session, pass_to_app, pass_to_web
+from troth.hosting.edge_state import ALIAS_PATTERN, MEBIBYTE, EdgeApp, EdgeState
+>>>>>>> d02fddc (The edge serves domains that it was not told of: the web service is asked at the first handshake, certificates come from our own authority or by ACME (pebble))
 
 Json = dict[str, Any]
 
@@ -39,6 +45,8 @@ WEB_PATHS = [
     "/health",
     "/troth-assets/*",
 ]
+
+_HOST = "{http.request.host}"
 
 MUTUAL_TLS_PATHS = [
     "/oauth/token",
@@ -109,22 +117,27 @@ _ERRORS = {
 
 def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
-    names = [domain.name for domain in state.domains]
-    aliases = [domain.alias for domain in state.aliases]
     return [
         {"handle": [*_clean(), *_secure(), _log_upstream()]},
-        {"match": [{"not": [{"host": [*names, *aliases]}]}], "handle": [_refuse(421)], "terminal": True},
+        *_strangers(state),
         *_refusals(),
-        *([_for_hosts(aliases, _mutual_tls(state))] if aliases else []),
+        *_aliases(state),
         {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
         {"match": [{"path": WEB_PATHS}], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
-        *(_app_route(state, app) for app in state.apps),
+        *_applications(state),
     ]
 
 
 def private_routes(state: EdgeState) -> list[Json]:
+<<<<<<< HEAD
     """The routes of the listener for applications: the API, what ended, and nothing else."""
     api = {"host": [domain.name for domain in state.domains], "path": ["/api/*"]}
+=======
+    """The routes of the listener for applications: the API and nothing else."""
+    api: Json = {"path": ["/api/*"]}
+    if state.on_demand is None:
+        api["host"] = [domain.name for domain in state.domains]
+>>>>>>> d02fddc (The edge serves domains that it was not told of: the web service is asked at the first handshake, certificates come from our own authority or by ACME (pebble))
     return [
         {"handle": [*_clean(), _log_upstream()]},
         *_refusals(),
@@ -152,7 +165,7 @@ def redirect_routes(state: EdgeState) -> list[Json]:
     return [
         {"handle": [unsigned]},
         {"match": [ours], "handle": [redirect], "terminal": True},
-        {"handle": [nothing]},
+        {"handle": [nothing if state.on_demand is None else ask_known(state, _HOST, [redirect], [nothing])]},
     ]
 
 
@@ -177,8 +190,22 @@ def error_routes() -> list[Json]:
     ]
 
 
-def _for_hosts(hosts: list[str], handler: Json) -> Json:
-    return {"match": [{"host": hosts}], "handle": [handler], "terminal": True}
+def _strangers(state: EdgeState) -> list[Json]:
+    """Where domains come and go, a name that got no certificate never comes so far, the edge answers 421 when
+    the handshake was for another name, and the web service 404 when the domain has gone since."""
+    if state.on_demand is not None:
+        return []
+    hosts = [*(domain.name for domain in state.domains), *(domain.alias for domain in state.aliases)]
+    return [{"match": [{"not": [{"host": hosts}]}], "handle": [_refuse(421)], "terminal": True}]
+
+
+def _aliases(state: EdgeState) -> list[Json]:
+    aliases: list[Json] = [{"host": [domain.alias for domain in state.aliases]}] if state.aliases else []
+    if state.on_demand is not None:
+        prefixed = {"vars_regexp": {_HOST: {"pattern": ALIAS_PATTERN}}}
+        named_so = [domain.name for domain in state.domains if domain.name.startswith(MUTUAL_TLS_PREFIX)]
+        aliases = [{**prefixed, "not": [{"host": named_so}]} if named_so else prefixed]
+    return [{"match": aliases, "handle": [_mutual_tls(state)], "terminal": True}] if aliases else []
 
 
 def _mutual_tls(state: EdgeState) -> Json:
@@ -240,22 +267,45 @@ def _refusals() -> list[Json]:
     ]
 
 
+def _applications(state: EdgeState) -> list[Json]:
+    """The way to the application of a domain. Where domains come and go, the answer whose session it is says
+    which application that is; a domain that is gone has none, and the answer is 404."""
+    if state.on_demand is None:
+        return [_app_route(state, app) for app in state.apps]
+    ways = [
+        {
+            "match": [{"header": {APP_HEADER: [app.name]}}],
+            "handle": [
+                {"handler": "headers", "request": {"delete": [APP_HEADER]}},
+                _limit(app.max_body),
+                pass_to_app(state, app),
+            ],
+            "terminal": True,
+        }
+        for app in state.apps
+    ]
+    chosen = {"handler": "subroute", "routes": [*ways, {"handle": [_refuse(404)]}]}
+    return [{"handle": [*_before_an_application(state, APP_HEADER), chosen], "terminal": True}]
+
+
 def _app_route(state: EdgeState, app: EdgeApp) -> Json:
     hosts = [domain.name for domain in state.domains if domain.app == app.name]
+    handle = [*_before_an_application(state), _limit(app.max_body), pass_to_app(state, app)]
+    return {"match": [{"host": hosts}], "handle": handle, "terminal": True}
+
+
+def _before_an_application(state: EdgeState, *wanted: str) -> list[Json]:
     foreign_socket = {
         "header": {"Upgrade": ["websocket"], "Origin": ["*"]},
         "not": [{"header": {"Origin": ["https://{http.request.hostport}"]}}],
     }
-    handle = [
+    return [
         # Cross-site WebSocket hijacking: browsers send cookies along and no CORS rule stops them.
         _when(foreign_socket, _refuse(403)),
         {"handler": "headers", "request": {"delete": ["Authorization"]}},
-        ask_session(state),
+        ask_session(state, *wanted),
         *_hide_session(),
-        _limit(app.max_body),
-        pass_to_app(state, app),
     ]
-    return {"match": [{"host": hosts}], "handle": handle, "terminal": True}
 
 
 def _hide_session() -> list[Json]:

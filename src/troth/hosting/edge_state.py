@@ -1,6 +1,7 @@
 """What the edge has to know of the platform. The keeper builds an EdgeState; `edge.render` turns it into a
 configuration. Nothing here holds a secret: keys are named by their files."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,9 @@ WEB = "web"
 """The name of Troth's own web service among the services."""
 
 MEBIBYTE = 1024 * 1024
+
+ALIAS_PATTERN = f"(?i)^{re.escape(MUTUAL_TLS_PREFIX)}"
+"""A name that is a domain's alias for mutual TLS."""
 
 SERVICES = "services.troth.internal"
 """The private name space of services: never resolved, only compared with certificates."""
@@ -59,6 +63,30 @@ class PrivateListener(msgspec.Struct, frozen=True):
     client_ca: Path
 
 
+class Acme(msgspec.Struct, frozen=True, kw_only=True):
+    """An authority that browsers trust, asked by ACME (RFC 8555). `roots` are PEM files that its directory is
+    trusted by. Challenges come to the edge's own two ports."""
+
+    directory: str
+    contact: str
+    roots: tuple[Path, ...]
+
+
+class OnDemand(msgspec.Struct, frozen=True, kw_only=True):
+    """Domains that the edge was not told of: each is asked for at its first handshake, and then gets a
+    certificate, of the platform's own `authority` when the name is a local one or there is no `acme`.
+
+    `gate` is where the edge asks itself, for Caddy's question can show no client certificate; `password` is a
+    file with what the question says instead. At most `kept` certificates stay in memory.
+    """
+
+    gate: Endpoint
+    password: Path
+    authority: LeafFiles
+    acme: Acme | None = None
+    kept: int = 1000
+
+
 class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     """The whole edge.
 
@@ -84,6 +112,7 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     storage: Path
     access_log: Path
     log: Path
+    on_demand: OnDemand | None = None
 
     @property
     def aliases(self) -> tuple[EdgeDomain, ...]:
