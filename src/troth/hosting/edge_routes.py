@@ -6,15 +6,17 @@ then the application of its domain behind the question whose session it is.
 
 from typing import Any
 
-<<<<<<< HEAD
-from troth.hosting.edge_proxy import ask_session, pass_endings, pass_to_app, pass_to_web
-from troth.hosting.edge_state import MEBIBYTE, EdgeApp, EdgeState
-from troth.hosting.streams import ENDINGS_PATH
-=======
 from troth.core.names import MUTUAL_TLS_PREFIX
-from troth.hosting.edge_proxy import APP_HEADER, ask_known, ask_session, pass_to_app, pass_to_web
+from troth.hosting.edge_proxy import (
+    APP_HEADER,
+    ask_known,
+    ask_session,
+    pass_endings,
+    pass_to_app,
+    pass_to_web,
+)
 from troth.hosting.edge_state import ALIAS_PATTERN, MEBIBYTE, EdgeApp, EdgeState
->>>>>>> d02fddc (The edge serves domains that it was not told of: the web service is asked at the first handshake, certificates come from our own authority or by ACME (pebble))
+from troth.hosting.streams import ENDINGS_PATH
 
 Json = dict[str, Any]
 
@@ -129,15 +131,10 @@ def public_routes(state: EdgeState) -> list[Json]:
 
 
 def private_routes(state: EdgeState) -> list[Json]:
-<<<<<<< HEAD
     """The routes of the listener for applications: the API, what ended, and nothing else."""
-    api = {"host": [domain.name for domain in state.domains], "path": ["/api/*"]}
-=======
-    """The routes of the listener for applications: the API and nothing else."""
     api: Json = {"path": ["/api/*"]}
     if state.on_demand is None:
         api["host"] = [domain.name for domain in state.domains]
->>>>>>> d02fddc (The edge serves domains that it was not told of: the web service is asked at the first handshake, certificates come from our own authority or by ACME (pebble))
     return [
         {"handle": [*_clean(), _log_upstream()]},
         *_refusals(),
