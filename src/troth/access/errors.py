@@ -18,6 +18,8 @@ RequestError
     ├── UnsupportedGrantType  UnsupportedResponseType
     ├── UnauthorizedClient
     ├── InvalidRequestObject  InvalidRequestUri    RFC 9101 section 7, RFC 9126
+    ├── InvalidAuthorizationDetails                RFC 9396 section 5
+    ├── UnmetAuthentication                        RFC 9470, OpenID Connect's unmet requirements
     ├── InvalidRedirectUri  InvalidClientMetadata  UnapprovedSoftwareStatement   RFC 7591 section 3.2.2
     ├── RequestNotSupported  RequestUriNotSupported  RegistrationNotSupported
     └── AccessDenied  LoginRequired  ConsentRequired
@@ -147,6 +149,16 @@ class UnauthorizedClient(OAuthError):
     """The client proved who it is, and was not registered for this (RFC 6749 section 5.2)."""
 
     code = "unauthorized_client"
+
+
+class InvalidAuthorizationDetails(OAuthError):
+    code = "invalid_authorization_details"
+
+
+class UnmetAuthentication(OAuthError):
+    """The person cannot prove, or was not to be asked to prove, as much as the client wants."""
+
+    code = "unmet_authentication_requirements"
 
 
 class InvalidRequestObject(OAuthError):

@@ -28,6 +28,9 @@ BEGUN_FROM = "begun-from"
 
 ONE_FACTOR = "urn:troth:acr:1"
 TWO_FACTORS = "urn:troth:acr:2"
+ACR_VALUES = (ONE_FACTOR, TWO_FACTORS)
+"""From less to more, which is also their order as text."""
+
 
 _KNOWN = frozenset({"pwd", "pin"})
 _HELD = frozenset({"otp", "hwk", "swk"})

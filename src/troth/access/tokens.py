@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from troth.access.cache import BoundedCache
 from troth.access.confirmation import ANYBODY, Confirmation, read_confirmation
+from troth.access.oauth.authorization_details import scopes_of
 from troth.access.scopes import grant_for_session, scope_set
 from troth.access.sessions import Session, acr_of
 from troth.access.signing import SigningKeys
@@ -47,7 +48,8 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
 
 class Principal(msgspec.Struct, frozen=True):
     """On whose behalf a verified token speaks. `scopes` are the token's texts; `authenticated_at` and `acr`
-    say when and how well the person had proved who they are."""
+    say when and how well the person had proved who they are. `reach` is all that the token allows, as scopes:
+    its own, and what its details say (RFC 9396)."""
 
     tenant: UUID
     person: UUID
@@ -62,6 +64,7 @@ class Principal(msgspec.Struct, frozen=True):
     issued_at: int = 0
     expires_at: int = 0
     token_id: str = ""
+    reach: tuple[str, ...] = ()
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -167,6 +170,7 @@ def _principal(claims: Claims) -> Principal:
     try:
         tenant, person, session = UUID(claims.tid), UUID(claims.sub), UUID(claims.sid)
         confirmation = read_confirmation(claims.cnf)
+        scopes = tuple(claims.scope.split())
     except ValueError as error:
         raise TokenError("malformed", str(error)) from None
     return Principal(
@@ -174,12 +178,13 @@ def _principal(claims: Claims) -> Principal:
         person=person,
         session=session,
         client=claims.client_id,
-        scopes=tuple(claims.scope.split()),
+        scopes=scopes,
         authenticated_at=None if claims.auth_time is None else datetime.fromtimestamp(claims.auth_time, UTC),
         acr=claims.acr,
         amr=claims.amr,
         confirmation=confirmation,
         details=claims.authorization_details,
+        reach=(*scopes, *scopes_of(claims.authorization_details)),
         issued_at=claims.iat,
         expires_at=claims.exp,
         token_id=claims.jti,

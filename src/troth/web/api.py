@@ -28,7 +28,8 @@ _CERTIFICATE = CERTIFICATE_HEADER.encode()
 
 
 class Principal(Protocol):
-    """On whose behalf a verified access token speaks. `scopes` are the token's, as text."""
+    """On whose behalf a verified access token speaks. `scopes` are the token's, as text; `reach` is all that
+    it allows, as scopes."""
 
     @property
     def tenant(self) -> UUID: ...
@@ -40,6 +41,8 @@ class Principal(Protocol):
     def client(self) -> str: ...
     @property
     def scopes(self) -> tuple[str, ...]: ...
+    @property
+    def reach(self) -> tuple[str, ...]: ...
 
 
 class Authenticator(Protocol):
@@ -165,7 +168,7 @@ class Api:
 
     async def _caller(self, call: Call) -> Caller:
         principal = await authenticate(call, self._authenticator)
-        return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.scopes))
+        return Caller(principal.tenant, principal.person, principal.session, read_grants(principal.reach))
 
 
 async def authenticate(call: Call, authenticator: Authenticator) -> Principal:

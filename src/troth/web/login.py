@@ -180,6 +180,11 @@ def second_location(return_to: str) -> str:
     return f"/login/second?return_to={quote(return_to, safe='/')}"
 
 
+def step_up_location(return_to: str, acr: str) -> str:
+    """Where a person who is signed in proves more, and comes back from (RFC 9470)."""
+    return f"/login/step-up?return_to={quote(return_to, safe='/')}&acr={quote(acr, safe=':')}"
+
+
 def _go(location: str) -> Response:
     """303: what follows a form is always a GET."""
     return RedirectResponse(location, 303, NO_STORE)

@@ -12,21 +12,28 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from troth.access.accounts.people import MAX_EMAIL
 from troth.access.errors import (
+    InvalidAuthorizationDetails,
     InvalidRequest,
     InvalidScope,
     OAuthError,
     RegistrationNotSupported,
+    UnmetAuthentication,
     UnsupportedResponseType,
 )
+from troth.access.oauth.authorization_details import TYPE, Detail, read_details
 from troth.access.oauth.clients import Client, Clients
 from troth.access.scopes import OPENID, ScopeSet, asked_scopes
+from troth.access.sessions import ACR_VALUES
 from troth.access.tenants import Domain
 
 Parameters = dict[str, str]
 
 MAX_PARAMETERS = 40
 MAX_VALUE = 4096
+MAX_REQUEST = 4800
+"""Bytes of all that is kept of a request; more does not fit into an address (`web.origin.MAX_PATH`)."""
 
 PROMPTS = frozenset({"none", "login", "consent"})
 
@@ -47,10 +54,18 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: tuple[str, ...] = ()
     max_age: int | None = None
     dpop_jkt: str = ""
+    acr_values: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
+    login_hint: str = ""
 
     @property
     def scopes(self) -> ScopeSet:
         return asked_scopes(self.scope)
+
+    def is_met_by(self, acr: str) -> bool:
+        """Whether a session that proved this much is enough (OpenID Connect Core 3.1.2.1, `acr_values`): who
+        asks for the stronger alone wants it, and more than was asked for is enough."""
+        return not self.acr_values or any(acr >= wanted for wanted in self.acr_values)
 
     def needs_sign_in(self, authenticated_at: datetime) -> bool:
         """Whether a session of that age is too old for this request (OpenID Connect Core 3.1.2.1)."""
@@ -100,7 +115,8 @@ def check_request(
         for check in CHECKS:
             check(parameters, pairs)
         _check_challenge(parameters, client)
-        return _build(parameters, client, redirect_uri, now)
+        details = _read_details(domain, parameters, client)
+        return _build(parameters, client, redirect_uri, details, now)
     except OAuthError as error:
         state = parameters.get("state", "")[:MAX_VALUE]
         raise Refused(error_location(domain, redirect_uri, state, error), error) from None
@@ -195,6 +211,14 @@ def _check_max_age(parameters: Parameters, _: object) -> None:
         raise InvalidRequest("max_age is a number of seconds")
 
 
+def _check_acr_values(parameters: Parameters, _: object) -> None:
+    """They are wishes, in the order of preference; but where none of them exists here, silence would be taken
+    for consent (RFC 9470 section 5)."""
+    asked = parameters.get("acr_values", "").split()
+    if asked and not set(asked) & set(ACR_VALUES):
+        raise UnmetAuthentication("none of these acr_values exists here")
+
+
 def _check_key(parameters: Parameters, _: object) -> None:
     """The key that has to redeem the code (RFC 9449 section 10)."""
     if "dpop_jkt" in parameters and not _CHALLENGE.fullmatch(parameters["dpop_jkt"]):
@@ -209,6 +233,7 @@ CHECKS: tuple[Callable[[Parameters, Sequence[tuple[str, str]]], None], ...] = (
     _check_scope,
     _check_prompt,
     _check_max_age,
+    _check_acr_values,
     _check_key,
 )
 """In this order; the first fault is the answer."""
@@ -220,11 +245,22 @@ def _prompts(parameters: Parameters) -> tuple[str, ...]:
     return tuple(sorted({"login" if word == "select_account" else word for word in words}))
 
 
-def _build(parameters: Parameters, client: Client, redirect_uri: str, now: datetime) -> AuthorizationRequest:
-    asked = asked_scopes(parameters.get("scope", "")) or client.scopes
-    if not asked:
+def _read_details(domain: Domain, parameters: Parameters, client: Client) -> tuple[Detail, ...]:
+    if "authorization_details" not in parameters:
+        return ()
+    if TYPE not in client.authorization_details_types:
+        raise InvalidAuthorizationDetails("the client is not registered for authorization_details")
+    return read_details(parameters["authorization_details"], domain.audience)
+
+
+def _build(
+    parameters: Parameters, client: Client, redirect_uri: str, details: tuple[Detail, ...], now: datetime
+) -> AuthorizationRequest:
+    # Without any wish a client gets all that it was registered for; with details, those are its wish.
+    asked = asked_scopes(parameters.get("scope", "")) or (ScopeSet() if details else client.scopes)
+    if not asked and not details:
         raise InvalidScope("there is nothing to ask for")
-    return AuthorizationRequest(
+    request = AuthorizationRequest(
         client=client.id,
         redirect_uri=redirect_uri,
         scope=str(asked),
@@ -235,7 +271,14 @@ def _build(parameters: Parameters, client: Client, redirect_uri: str, now: datet
         prompt=_prompts(parameters),
         max_age=int(parameters["max_age"]) if "max_age" in parameters else None,
         dpop_jkt=parameters.get("dpop_jkt", ""),
+        acr_values=tuple(one for one in parameters.get("acr_values", "").split() if one in ACR_VALUES),
+        details=details,
+        login_hint=parameters.get("login_hint", "")[:MAX_EMAIL],
     )
+    # It travels through the sign-in page in an address, and one that is cut would lose its way.
+    if len(msgspec.json.encode(request)) > MAX_REQUEST:
+        raise InvalidRequest("the request is too long")
+    return request
 
 
 def code_location(domain: Domain, request: AuthorizationRequest, code: str) -> str:

@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from troth.access.errors import InvalidScope, SlowDown, UnauthorizedClient
+from troth.access.oauth.authorization_details import Details
 from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.oauth.clients import DEVICE_GRANT, Client
-from troth.access.oauth.grant import Details
 from troth.access.ports import Sealer
 from troth.access.scopes import OPENID, ScopeSet, asked_scopes, grant_for_client, intersect, scope_set
 from troth.access.sessions import Session, token_hash

@@ -4,16 +4,13 @@ It dies with that session, and ending it ends every token of the grant.
 """
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from troth.access.oauth.authorization_details import Details
 from troth.access.sessions import acr_of
-
-Details = tuple[dict[str, Any], ...]
-"""`authorization_details` as they were agreed to (RFC 9396 section 2)."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

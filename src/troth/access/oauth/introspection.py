@@ -7,9 +7,10 @@ or another client's, is answered with `active: false` and nothing besides (secti
 import msgspec
 
 from troth.access.errors import InvalidClient, InvalidRequest, NoSession
+from troth.access.oauth.authorization_details import Details
 from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.oauth.clients import Client
-from troth.access.oauth.grant import Details, read_grant
+from troth.access.oauth.grant import read_grant
 from troth.access.oauth.refresh_tokens import RefreshToken, RefreshTokens
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys

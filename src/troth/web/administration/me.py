@@ -31,7 +31,7 @@ class Me:
             "select troth.roles_held($1, $2)", domain.name, principal.session
         )
         profile = await self._services.accounts.profile(session.tenant, session.person, session.profile)
-        asked = scope_set(principal.scopes)
+        asked = scope_set(principal.reach)
         now = ScopeSet(asked.identity, grant_for_session(asked, scope_set(session.person_scopes)))
         person: dict[str, Any] = {"id": str(session.person)}
         if _may_see(principal, "profile"):

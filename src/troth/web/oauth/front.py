@@ -12,13 +12,13 @@ from troth.access.errors import (
 )
 from troth.access.oauth.authorize import AuthorizationRequest, Refused, error_location, read_request
 from troth.access.oauth.clients import Client
-from troth.access.oauth.decision import ConsentNeeded, Granted, SignInNeeded
+from troth.access.oauth.decision import ConsentNeeded, Granted, SignInNeeded, StepUpNeeded
 from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.web.answers import NO_STORE, request_id
 from troth.web.catalogue import sentences, words_for
 from troth.web.forms import once, read_form, read_query
-from troth.web.login import login_location
+from troth.web.login import login_location, step_up_location
 from troth.web.oauth.services import OAuthServices
 from troth.web.origin import require_same_origin
 from troth.web.visitor import session_of
@@ -43,9 +43,12 @@ class FrontChannel:
             return _go(error_location(domain, asked.redirect_uri, asked.state, error))
         if isinstance(decision, Granted):
             return _go(decision.location)
-        if isinstance(decision, SignInNeeded) or session is None:
+        if isinstance(decision, SignInNeeded | StepUpNeeded) or session is None:
             packed = await self._services.interactions.pack(domain, asked)
-            return _go(login_location(f"/oauth/authorize?{urlencode({'resume': packed})}", again=True))
+            resume = f"/oauth/authorize?{urlencode({'resume': packed})}"
+            if isinstance(decision, StepUpNeeded):
+                return _go(step_up_location(resume, decision.acr))
+            return _go(login_location(resume, again=True))
         return await self._ask(request, domain, asked, client, session, decision)
 
     async def as_get(self, request: Request, domain: Domain) -> Response:
@@ -112,7 +115,7 @@ class FrontChannel:
             client=client.name,
             person=profile.name,
             host=target.hostname or f"{target.scheme}:",
-            sentences=sentences(needed.scopes, services.collection_titles, words),
+            sentences=sentences(needed.granting.all, services.collection_titles, words),
             pending=await services.interactions.pack(domain, asked, session=str(session.id)),
         )
 
