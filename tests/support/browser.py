@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from support.access import PORT, Access, House
 from troth.core.db import Database
 from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
-from troth.web import account, forward, login, oauth, pages, reports, session
+from troth.web import account, forward, login, oauth, pages, reports, second_factor, session, step_up
 from troth.web.pages import Pages
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
@@ -33,6 +33,8 @@ def application(services: WebAccess) -> Starlette:
         forward.routes,
         session.routes,
         login.routes,
+        second_factor.routes,
+        step_up.routes,
         account.routes,
         oauth.routes,
         reports.routes,

@@ -10,7 +10,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
 from troth.core.errors import NotFound
-from troth.web import account, administration, api, endings, forward, login, oauth, pages, reports, session
+from troth.web import (
+    account,
+    administration,
+    api,
+    endings,
+    forward,
+    login,
+    oauth,
+    pages,
+    reports,
+    second_factor,
+    session,
+    step_up,
+)
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
@@ -78,6 +91,8 @@ def routes(services: RouteServices) -> list[BaseRoute]:
         *endings.routes(services),
         *session.routes(services),
         *login.routes(services),
+        *second_factor.routes(services),
+        *step_up.routes(services),
         *account.routes(services),
         *oauth.routes(services),
         *reports.routes(services),

@@ -1,7 +1,7 @@
 """`/login` and `/logout`: forms that work without a script."""
 
 from typing import Protocol
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -10,22 +10,24 @@ from starlette.routing import Route
 from troth.access.accounts.devices import Devices
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
-from troth.access.errors import NoSession, OAuthError, SignInRefused, TooManyTries
+from troth.access.errors import NoSession, SignInRefused, TooManyTries
+from troth.access.factors.passkeys import SIGN_IN, Passkeys
 from troth.access.factors.pending import FactorNeeded
-from troth.access.oauth.authorize import AuthorizationRequest
 from troth.access.oauth.clients import Clients
 from troth.access.oauth.interactions import Interactions
 from troth.access.sessions import Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import TooMany
 from troth.web.answers import NO_STORE, request_id
+from troth.web.awaited import awaited
 from troth.web.cookies import clear_cookie, read_cookie, read_device, set_cookie, set_device, set_pending
 from troth.web.forms import once, read_form, read_query
 from troth.web.origin import require_same_origin, safe_return_to
-from troth.web.pages import Pages, page
+from troth.web.pages import SCRIPT, Pages, page
 from troth.web.visitor import session_of
 
-RESUME = "/oauth/authorize"
+_CAME_BACK = {"over": "pending_over", "passkey": "wrong_passkey"}
+"""Why a browser is sent back here, by the name of the query's field, and what is said of it."""
 
 
 class LoginServices(Protocol):
@@ -41,6 +43,8 @@ class LoginServices(Protocol):
     def devices(self) -> Devices: ...
     @property
     def sign_in(self) -> SignIn: ...
+    @property
+    def passkeys(self) -> Passkeys: ...
     @property
     def clients(self) -> Clients: ...
     @property
@@ -72,8 +76,13 @@ class Login:
         return_to = safe_return_to(query.get("return_to", "/"))
         if "again" not in query and await session_of(request, domain, self._services.sessions) is not None:
             return _go(return_to)
+        faults = [text for name, text in _CAME_BACK.items() if name in query]
         return await self._form(
-            request, domain, return_to, notice="signed_out" if "signed_out" in query else ""
+            request,
+            domain,
+            return_to,
+            notice="signed_out" if "signed_out" in query else "",
+            faults=faults,
         )
 
     async def submit(self, request: Request, domain: Domain) -> Response:
@@ -143,13 +152,15 @@ class Login:
         faults: list[str] | None = None,
         status: int = 200,
     ) -> Response:
-        pending = await self._pending(domain, return_to)
+        pending = await awaited(self._services, domain, return_to)
         client = await self._services.clients.find(domain, pending.client) if pending else None
         return self._services.pages.render(
             request,
             domain,
             "login.html",
             status=status,
+            script=SCRIPT,
+            options=await self._services.passkeys.ask(domain, SIGN_IN),
             leads_to=pending.redirect_uri if pending else "",
             return_to=return_to,
             email=email[:254],
@@ -157,17 +168,6 @@ class Login:
             faults=faults or [],
             client=client.name if client else "",
         )
-
-    async def _pending(self, domain: Domain, return_to: str) -> AuthorizationRequest | None:
-        """The authorization request that this sign-in is for, if it is for one."""
-        target = urlsplit(return_to)
-        packed = parse_qs(target.query).get("resume", [""])[0]
-        if target.path != RESUME or not packed:
-            return None
-        try:
-            return await self._services.interactions.unpack(domain, packed)
-        except OAuthError:
-            return None
 
 
 def login_location(return_to: str, *, again: bool = False) -> str:

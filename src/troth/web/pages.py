@@ -22,7 +22,15 @@ from troth.web.reports import PATH as REPORTS
 
 HERE = Path(__file__).parent
 
-_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+SCRIPT = "/troth-assets/passkeys.js"
+"""The one script there is. A page gets it by naming it; every other page allows none."""
+
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?", re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -58,15 +66,22 @@ class Pages:
         *,
         status: int = 200,
         leads_to: str = "",
+        script: str = "",
         **context: object,
     ) -> Response:
-        """A page. `leads_to` is the redirect URI to which a form on it may lead in the end."""
+        """A page. `leads_to` is the redirect URI to which a form on it may lead in the end, `script` the path
+        of the one script that it uses."""
         words = words_for(request.headers.get("accept-language", ""))
         html = self._environment.get_template(template).render(
-            t=words, domain=domain, brand=domain.branding, version=self._version, **context
+            t=words, domain=domain, brand=domain.branding, version=self._version, script=script, **context
         )
         headers = {"Content-Language": words.language, "Vary": "Accept-Language, Cookie"}
-        return Response(html, status, {**headers, **_guard(leads_to)}, "text/html; charset=utf-8")
+        return Response(
+            html,
+            status,
+            {**headers, **_guard(leads_to, domain.issuer + script if script else "")},
+            "text/html; charset=utf-8",
+        )
 
     def error(self, request: Request, domain: Domain, error: RequestError) -> Response:
         """A page that says what went wrong as far as a person may know it."""
@@ -156,11 +171,14 @@ def _static_files() -> list[Path]:
     return sorted(file for file in (HERE / "static").iterdir() if file.suffix in _TYPES)
 
 
-def _guard(leads_to: str) -> dict[str, str]:
-    """No script at all, nothing from elsewhere, never inside a frame (clickjacking of consent)."""
+def _guard(leads_to: str, script: str) -> dict[str, str]:
+    """No script but the one that is named, by its whole address: the rest of the domain is the customer's
+    application, whose files must not run here. Nothing from elsewhere, never inside a frame (clickjacking of
+    consent)."""
     target = f" {form_target(leads_to)}" if leads_to else ""
+    scripts = f"script-src {script}; " if script else ""
     return {
-        "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "Content-Security-Policy": f"default-src 'none'; {scripts}style-src 'self'; img-src 'self'; "
         f"form-action 'self'{target}; base-uri 'none'; frame-ancestors 'none'; "
         f"report-uri {REPORTS}; report-to default",
         "Reporting-Endpoints": f'default="{REPORTS}"',

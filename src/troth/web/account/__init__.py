@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
-from troth.web.account import sessions
+from troth.web.account import security, sessions
 
 
 def routes(services: Any) -> list[BaseRoute]:
     """Every route under /account."""
-    return [*sessions.routes(services)]
+    return [*sessions.routes(services), *security.routes(services)]

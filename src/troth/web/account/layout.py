@@ -23,7 +23,7 @@ class Section(msgspec.Struct, frozen=True):
     path: str
 
 
-SECTIONS = (Section("your_sessions", "/account/sessions"),)
+SECTIONS = (Section("your_sessions", "/account/sessions"), Section("security", "/account/security"))
 """In the order in which they are shown."""
 
 
@@ -66,6 +66,7 @@ def render(
     *,
     status: int = 200,
     leads_to: str = "",
+    script: str = "",
     **context: object,
 ) -> Response:
     """A page within the account's layout."""
@@ -75,6 +76,7 @@ def render(
         template,
         status=status,
         leads_to=leads_to,
+        script=script,
         sections=SECTIONS,
         here=request.url.path,
         **context,

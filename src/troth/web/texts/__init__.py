@@ -1,8 +1,16 @@
 """What pages say: one module for each subject, each text in English and German."""
 
-from troth.web.texts import account, authorization, device, errors, scopes, signing_in
+from troth.web.texts import account, authorization, device, errors, factors, scopes, signing_in
 
-_SUBJECTS = (account.TEXTS, signing_in.TEXTS, authorization.TEXTS, device.TEXTS, errors.TEXTS, scopes.TEXTS)
+_SUBJECTS = (
+    account.TEXTS,
+    signing_in.TEXTS,
+    authorization.TEXTS,
+    device.TEXTS,
+    errors.TEXTS,
+    factors.TEXTS,
+    scopes.TEXTS,
+)
 
 TEXTS: dict[str, tuple[str, str]] = {key: text for subject in _SUBJECTS for key, text in subject.items()}
 """Each text in the order of `catalogue.LANGUAGES`."""
