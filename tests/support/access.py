@@ -68,14 +68,23 @@ class HeldClock:
         self._now += timedelta(**span)
 
 
+class RunningClock(HeldClock):
+    """The time, for tests in which software that has a clock of its own takes part."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
 class Access:
     """Everything that access needs, composed as wiring does it."""
 
-    def __init__(self, database: Database, owner: Database, auditor: Database) -> None:
+    def __init__(
+        self, database: Database, owner: Database, auditor: Database, clock: HeldClock | None = None
+    ) -> None:
         self.database = database
         self.owner = owner
         self.auditor = auditor
-        self.clock = HeldClock()
+        self.clock = clock or HeldClock()
         self.ring = KeyRing(database, Secret(secrets.token_bytes(32)))
         self.sealer = Sealer(self.ring)
         self.directory = DomainDirectory(database, self.clock, port=PORT)

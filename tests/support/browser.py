@@ -9,7 +9,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from support.access import PORT, Access, House
+from support.access import PORT, Access, HeldClock, House
 from troth.core.db import Database
 from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
 from troth.web import account, forward, login, oauth, pages, reports, second_factor, session, step_up
@@ -21,8 +21,10 @@ NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "t
 class WebAccess(Access):
     """Access with what the routes of `web` need besides."""
 
-    def __init__(self, database: Database, owner: Database, auditor: Database) -> None:
-        super().__init__(database, owner, auditor)
+    def __init__(
+        self, database: Database, owner: Database, auditor: Database, clock: HeldClock | None = None
+    ) -> None:
+        super().__init__(database, owner, auditor, clock)
         self.collection_titles = {"tickets": "Tickets", "announcements": "Announcements"}
         self.pages = Pages()
 
