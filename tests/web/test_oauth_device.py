@@ -285,8 +285,9 @@ async def test_neither_code_is_stored(signed_in: Browser, house: House, televisi
 async def test_a_client_cannot_fill_the_table(signed_in: Browser, house: House, television: str) -> None:
     await hurry(
         house,
-        "insert into troth.device_request"
-        " (device_hash, tenant_id, domain, client_id, user_code_index, scopes, expires_at, poll_seconds) select decode(md5(i::text), 'hex'), d.tenant_id, d.name, 'television',"
+        "insert into troth.device_request (device_hash, tenant_id, domain, client_id, user_code_index,"
+        " scopes, expires_at, poll_seconds)"
+        " select decode(md5(i::text), 'hex'), d.tenant_id, d.name, 'television',"
         " decode(md5(i::text), 'hex'), '{openid}', now() + interval '1 hour', 5"
         " from troth.domain d, generate_series(1, 1000) i where d.tenant_id = troth.context_tenant()",
     )

@@ -5,6 +5,7 @@ retired key still verifies for as long as tokens that it signed may live.
 """
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 import asyncpg
 import msgspec
@@ -51,6 +52,15 @@ class KeyRing(msgspec.Struct, frozen=True):
     loaded_at: datetime
 
 
+class KeyState(msgspec.Struct, frozen=True):
+    """One key as the operator sees it."""
+
+    kid: str
+    state: Literal["next", "signs", "retired"]
+    signs_from: datetime
+    retired_at: datetime | None
+
+
 class SigningKeys:
     """Key rings on demand; a bounded number of them is kept, each for a minute."""
 
@@ -88,6 +98,25 @@ class SigningKeys:
         rows = await self._read(domain)
         await self._add(domain, after=rows[0]["kid"] if rows else None, ahead=ahead)
         self._rings.drop(domain.name)
+
+    async def replace(self, domain: Domain) -> None:
+        """Sign with a new key now, and drop the ones before: somebody else may have them. What they signed is
+        refused as soon as the last instance has read the ring again, within a minute."""
+        await self.rotate(domain, timedelta(0))
+        await self._database.execute("select troth.drop_signing_keys($1, $2)", domain.name, OVERLAP)
+        self._rings.drop(domain.name)
+
+    async def states(self, domain: Domain) -> tuple[KeyState, ...]:
+        """The keys that are published, the newest first. None is made for it."""
+        return tuple(
+            KeyState(
+                row["kid"],
+                "signs" if row["signs"] else "next" if row["age"] < timedelta(0) else "retired",
+                row["signs_from"],
+                row["retired_at"],
+            )
+            for row in await self._read(domain)
+        )
 
     async def _load(self, domain: Domain) -> KeyRing:
         rows = await self._read(domain)

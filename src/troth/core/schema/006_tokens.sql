@@ -548,6 +548,18 @@ begin
     return found;
 end $$;
 
+-- The keys before the current one are known to somebody else: nothing that they signed counts any more.
+create function troth.drop_signing_keys(p_domain text, p_overlap interval, p_request text default null)
+returns void
+language plpgsql as $$
+declare
+    v_tenant uuid := troth.enter_domain(p_domain);
+begin
+    update troth.signing_key set retired_at = least(retired_at, now() - p_overlap)
+    where domain = p_domain and retired_at is not null;
+    perform troth.record('signing_key.dropped', v_tenant, null, p_domain, p_request);
+end $$;
+
 revoke execute on all functions in schema troth from public;
 grant execute on function
     troth.record_refusal(text, text, text, text, text),
@@ -564,5 +576,6 @@ grant execute on function
     troth.find_device(text, bytea, bytea[], integer[], interval, uuid, text),
     troth.decide_device(text, bytea, uuid, text[], text),
     troth.signing_keys(text, interval),
+    troth.drop_signing_keys(text, interval, text),
     troth.add_signing_key(text, text, bytea, jsonb, text, interval, text)
 to troth_app;
