@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support.client_keys import EC_KEY, ED_KEY, RSA_KEY, PrivateKey, encode, public_jwk, sign
-from troth.core.jose_clients import ClientAlgorithm, ClientKeys, claimed_subject, read_client_keys
+from troth.core.client_kinds import ClientAlgorithm
+from troth.core.jose_clients import ClientKeys, claimed_subject, read_client_keys
 from troth.core.jose_parts import MAX_TOKEN_BYTES, TokenError
 
 TYPES = ("JWT", None)

@@ -145,6 +145,10 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         document,
         database=_resolve(document.database, "binaries", folder),
         apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
+        clients={
+            name: _resolve(_resolve(client, "jwks", folder), "tls_client_auth_authorities", folder)
+            for name, client in document.clients.items()
+        },
         collections={
             name: _resolve(collection, "schema", folder) for name, collection in document.collections.items()
         },

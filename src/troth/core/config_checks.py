@@ -12,7 +12,7 @@ from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
 from troth.core.names import SESSION_CLIENT
 from troth.core.policy import MAX_EMAIL_DOMAINS
-from troth.core.redirects import check_redirect
+from troth.core.registration import RegistrationFault, declared_registration, registration_faults
 from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
 from troth.core.settings import Document, DomainSettings
 from troth.core.toml_lines import KeyPath
@@ -222,13 +222,14 @@ def _check_clients(document: Document, faults: Faults) -> None:
     for name, client in document.clients.items():
         path = ("clients", name)
         _check_known((*path, "tenant"), client.tenant, document.tenants, "tenant", faults)
-        if not client.redirect_uris:
-            faults.add((*path, "redirect_uris"), "There is no redirect URI.", "Add the client's own.")
-        for index, uri in enumerate(client.redirect_uris):
-            try:
-                check_redirect(uri)
-            except ValueError as error:
-                faults.add((*path, "redirect_uris", index), str(error), "Write https://host/path.")
+        try:
+            found = registration_faults(declared_registration(client), client.redirect_uris)
+        except RegistrationFault as fault:
+            found = [fault]
+        for fault in found:
+            place = () if fault.place is None else (fault.place,)
+            hint = "Write https://host/path." if place else "See docs/api.md, “Clients”."
+            faults.add((*path, fault.member, *place), fault.sentence, hint)
 
 
 def _check_users(document: Document, faults: Faults) -> None:

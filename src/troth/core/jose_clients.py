@@ -7,7 +7,7 @@ with it: neither is taken from the token (RFC 8725 sections 3.1 and 3.10).
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from troth.core.client_certificates import CertificateError, ClientCertificate, decode_der
+from troth.core.client_kinds import ClientAlgorithm
 from troth.core.jose_parts import (
     TokenError,
     check_header_members,
@@ -23,11 +24,6 @@ from troth.core.jose_parts import (
     read_object,
     refuse,
 )
-
-ClientAlgorithm = Literal["ES256", "PS256", "RS256", "Ed25519", "EdDSA"]
-"""`EdDSA` is the older name of what RFC 9864 calls `Ed25519`; here both mean that one curve."""
-
-CLIENT_ALGORITHMS: tuple[ClientAlgorithm, ...] = ("ES256", "PS256", "RS256", "Ed25519", "EdDSA")
 
 MAX_KEYS = 10
 _RSA_BITS = range(2048, 4097)

@@ -10,7 +10,8 @@ from typing import Annotated, cast
 import msgspec
 from joserfc.util import urlsafe_b64decode
 
-from troth.core.jose_clients import CLIENT_ALGORITHMS, verify_with_key
+from troth.core.client_kinds import CLIENT_ALGORITHMS
+from troth.core.jose_clients import verify_with_key
 from troth.core.jose_parts import TokenError, check_size, read_header, read_object, refuse
 
 PROOF = "dpop+jwt"

@@ -10,32 +10,23 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, get_args
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from troth.core.client_certificates import normalise_subject
-from troth.core.jose_clients import ClientAlgorithm, ClientKeys, read_client_keys
+from troth.core.client_certificates import normalise_subject, read_authorities
+from troth.core.client_kinds import (
+    CODE_GRANT,
+    DEVICE_GRANT,
+    GRANT_TYPES,
+    REFRESH_GRANT,
+    AuthMethod,
+    ClientAlgorithm,
+)
+from troth.core.jose_clients import ClientKeys, read_client_keys
 from troth.core.redirects import check_redirect
-
-AuthMethod = Literal[
-    "none",
-    "client_secret_basic",
-    "client_secret_post",
-    "private_key_jwt",
-    "tls_client_auth",
-    "self_signed_tls_client_auth",
-]
-"""How a client proves who it is (RFC 7591 section 2, OpenID Connect Core section 9, RFC 8705 section 2)."""
-
-METHODS: tuple[AuthMethod, ...] = get_args(AuthMethod)
-WITH_SECRET: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post")
-
-CODE_GRANT = "authorization_code"
-REFRESH_GRANT = "refresh_token"
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-GRANT_TYPES = (CODE_GRANT, REFRESH_GRANT, DEVICE_GRANT)
+from troth.core.settings import ClientSettings
 
 MAX_URIS = 20
 MAX_URI = 2000
@@ -76,12 +67,13 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class RegistrationFault(ValueError):
-    """What is wrong with one member, in a sentence."""
+    """What is wrong with one member, in a sentence; `place` is where in a list."""
 
-    def __init__(self, member: str, sentence: str) -> None:
+    def __init__(self, member: str, sentence: str, place: int | None = None) -> None:
         super().__init__(sentence)
         self.member = member
         self.sentence = sentence
+        self.place = place
 
 
 Faults = Iterator[RegistrationFault]
@@ -100,13 +92,13 @@ def uri_faults(member: str, uris: Iterable[str]) -> Faults:
     listed = list(uris)
     if len(listed) > MAX_URIS or len(set(listed)) != len(listed):
         yield RegistrationFault(member, f"There are at most {MAX_URIS} addresses, each once.")
-    for uri in listed[:MAX_URIS]:
+    for place, uri in enumerate(listed[:MAX_URIS]):
         try:
             if len(uri) > MAX_URI:
                 raise ValueError(f"An address has at most {MAX_URI} characters.")
             check_redirect(uri)
         except ValueError as error:
-            yield RegistrationFault(member, str(error))
+            yield RegistrationFault(member, str(error), place)
 
 
 def _redirect_faults(registration: Registration, redirect_uris: tuple[str, ...]) -> Faults:
@@ -219,3 +211,35 @@ def read_keys(document: object) -> tuple[dict[str, str], ...]:
 
 class _KeySet(msgspec.Struct, frozen=True):
     keys: tuple[dict[str, object], ...]
+
+
+def declared_registration(settings: ClientSettings) -> Registration:
+    """The registration of a client that troth.toml declares; its key and authority files are read. Raises
+    RegistrationFault."""
+    members = {
+        name: getattr(settings, name)
+        for name in Registration.__struct_fields__
+        if name not in ("jwks", "client_uri", "tls_client_auth_authorities")
+    }
+    return Registration(
+        **members,
+        jwks=_read_key_file(settings.jwks) if settings.jwks else (),
+        tls_client_auth_authorities=_read_authority_file(settings.tls_client_auth_authorities)
+        if settings.tls_client_auth_authorities
+        else (),
+    )
+
+
+def _read_key_file(file: Path) -> tuple[dict[str, str], ...]:
+    try:
+        document = msgspec.json.decode(file.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise RegistrationFault("jwks", f"The file {file} cannot be read: {error}.") from None
+    return read_keys(document)
+
+
+def _read_authority_file(file: Path) -> tuple[str, ...]:
+    try:
+        return read_authorities(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RegistrationFault("tls_client_auth_authorities", f"{file}: {error}") from None

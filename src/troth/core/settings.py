@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from troth.core.branding import DEFAULT_COLOUR
+from troth.core.client_kinds import CODE_GRANT, REFRESH_GRANT, AuthMethod, ClientAlgorithm
 from troth.core.policy import TenantPolicy
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -107,12 +108,37 @@ class CollectionSettings(_Table, frozen=True, kw_only=True):
 
 
 class ClientSettings(_Table, frozen=True, kw_only=True):
-    """A third-party OAuth client of one tenant. A public client has no secret and must use PKCE."""
+    """A third-party OAuth client of one tenant, by the names of RFC 7591 section 2 and its companions.
+
+    A public client (`none`) has no secret and must use PKCE; a secret never stands in the file. `jwks` is a
+    file with the client's public keys, `tls_client_auth_authorities` a PEM file.
+    """
 
     name: str
     tenant: str
-    redirect_uris: tuple[str, ...]
+    redirect_uris: tuple[str, ...] = ()
     scopes: tuple[ScopeText, ...]
+    token_endpoint_auth_method: AuthMethod = "none"  # noqa: S105 - a method
+    token_endpoint_auth_signing_alg: ClientAlgorithm | None = None
+    jwks: Path | None = None
+    grant_types: tuple[str, ...] = (CODE_GRANT, REFRESH_GRANT)
+    require_pkce: bool = True
+    require_pushed_authorization_requests: bool = False
+    require_signed_request_object: bool = False
+    request_object_signing_alg: ClientAlgorithm | None = None
+    dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
+    tls_client_auth_authorities: Path | None = None
+    tls_client_auth_subject_dn: str = ""
+    tls_client_auth_san_dns: str = ""
+    tls_client_auth_san_uri: str = ""
+    tls_client_auth_san_ip: str = ""
+    tls_client_auth_san_email: str = ""
+    authorization_details_types: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str = ""
+    backchannel_logout_session_required: bool = False
+    allow_token_endpoint_audience: bool = False
 
 
 class UserSettings(_Table, frozen=True, kw_only=True):

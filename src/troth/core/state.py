@@ -90,6 +90,11 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "demonstration.json"
 
     @property
+    def client_secrets(self) -> Path:
+        """The secrets made for clients that troth.toml declares, by `tenant/client`."""
+        return self.keys / "client-secrets.json"
+
+    @property
     def drills(self) -> Path:
         """What the last drill of each promise showed."""
         return self.root / "drills.json"

@@ -23,6 +23,7 @@ from troth.core.config import (
     UserSettings,
 )
 from troth.core.db import Connection, Database
+from troth.core.registration import declared_registration
 from troth.core.secret import read_secret, write_secret
 from troth.core.state import State
 
@@ -134,14 +135,17 @@ async def _role(connection: Connection, name: str, role: RoleSettings) -> None:
 async def _client(connection: Connection, identifier: str, client: ClientSettings, tenant: UUID) -> None:
     await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
     await connection.execute(
-        "insert into troth.client (tenant_id, id, name, redirect_uris, scopes) values ($1, $2, $3, $4, $5)"
+        "insert into troth.client (tenant_id, id, name, redirect_uris, scopes, registration)"
+        " values ($1, $2, $3, $4, $5, $6)"
         " on conflict (tenant_id, id) do update set name = excluded.name,"
-        " redirect_uris = excluded.redirect_uris, scopes = excluded.scopes, disabled = false",
+        " redirect_uris = excluded.redirect_uris, scopes = excluded.scopes,"
+        " registration = excluded.registration, origin = 'declared', disabled = troth.client.held",
         tenant,
         identifier,
         client.name,
         list(client.redirect_uris),
         list(client.scopes),
+        msgspec.json.encode(declared_registration(client)).decode(),
     )
 
 

@@ -23,6 +23,7 @@ from troth.wiring.administration import Office
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.certificates import Certificates, Held
+from troth.wiring.client_secrets import declare_client_secrets
 from troth.wiring.database import DatabasePart, check_size, find_programs
 from troth.wiring.declaration import (
     PROBE_TENANT,
@@ -165,6 +166,7 @@ class Platform:
         try:
             await mend(owner)
             tenants = await declare(self._settings, owner)
+            await declare_client_secrets(self._settings, self._state, tenants, owner)
             ring = KeyRing(app, read_root_key(self._state.root_key))
             tools = Declared(owner, Accounts(owner, Sealer(ring)), passwords)
             await declare_users(self._settings, self._state, tenants, tools)

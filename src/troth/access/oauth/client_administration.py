@@ -13,8 +13,8 @@ import msgspec
 from troth.access.oauth.client_authentication import secret_hash
 from troth.access.oauth.clients import Registration
 from troth.access.sessions import token_hash
+from troth.core.client_kinds import WITH_SECRET
 from troth.core.db import Connection, Database
-from troth.core.registration import WITH_SECRET
 from troth.core.secret import new_token
 
 

@@ -14,7 +14,7 @@ from troth.access.errors import (
 )
 from troth.access.oauth.clients import CODE_GRANT, Registration
 from troth.access.scopes import OPENID, ScopeSet, covers, scope_set
-from troth.core.jose_clients import ClientAlgorithm
+from troth.core.client_kinds import ClientAlgorithm
 from troth.core.registration import RegistrationFault, read_keys, registration_faults
 
 MAX_NAME = 120

@@ -6,16 +6,16 @@ import msgspec
 
 from troth.access.scopes import ScopeSet, scope_set
 from troth.access.tenants import Domain
-from troth.core.db import Database
-from troth.core.registration import (
+from troth.core.client_kinds import (
     CODE_GRANT,
     DEVICE_GRANT,
     GRANT_TYPES,
     METHODS,
     REFRESH_GRANT,
     AuthMethod,
-    Registration,
 )
+from troth.core.db import Database
+from troth.core.registration import Registration
 
 __all__ = [
     "CODE_GRANT",

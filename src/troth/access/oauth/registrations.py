@@ -18,8 +18,8 @@ from troth.access.oauth.clients import MAX_CLIENT_ID, Registration
 from troth.access.scopes import scope_set
 from troth.access.sessions import token_hash
 from troth.access.tenants import Domain
+from troth.core.client_kinds import WITH_SECRET
 from troth.core.db import Database
-from troth.core.registration import WITH_SECRET
 from troth.core.secret import new_token
 
 _REFUSED = "the token is not known here, was used up, or is too old"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from troth.access.oauth.clients import GRANT_TYPES, METHODS
 from troth.access.scopes import IDENTITY
 from troth.access.tenants import Domain
-from troth.core.jose_clients import CLIENT_ALGORITHMS
+from troth.core.client_kinds import CLIENT_ALGORITHMS
 from troth.core.jose_proofs import PROOF_ALGORITHMS
 from troth.core.scope import ACTIONS
 from troth.web.catalogue import LANGUAGES

@@ -19,9 +19,10 @@ from troth.access.oauth.client_administration import (
 from troth.access.oauth.clients import Registration
 from troth.access.scopes import scope_set
 from troth.core.client_certificates import read_authorities
+from troth.core.client_kinds import WITH_SECRET
 from troth.core.errors import UsageError
 from troth.core.names import SESSION_CLIENT
-from troth.core.registration import WITH_SECRET, RegistrationFault, read_keys, registration_faults
+from troth.core.registration import RegistrationFault, read_keys, registration_faults
 from troth.wiring.administration.office import Answer, Tools, Verb, tenant_of
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$")]
