@@ -8,9 +8,12 @@ import msgspec
 
 from support.postgres import Tenant, new_tenant
 from troth.access.accounts.devices import Devices
+from troth.access.accounts.letters import Letters
 from troth.access.accounts.limits import Limits
+from troth.access.accounts.links import Links
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
+from troth.access.accounts.policy import PasswordPolicy
 from troth.access.accounts.signin import SignIn
 from troth.access.administration import Administration
 from troth.access.authenticator import Authenticator
@@ -94,6 +97,17 @@ class Access:
         self.sessions = Sessions(database, self.sealer)
         self.devices = Devices(self.sealer, self.clock)
         self.limits = Limits(database, self.sealer, self.devices)
+        self.letters = Letters(database, self.sealer, self.limits)
+        self.links = Links(
+            database,
+            self.accounts,
+            self.sealer,
+            self.passwords,
+            PasswordPolicy(),
+            self.limits,
+            notify=True,
+        )
+        self.mail = True
         self.own_sessions = OwnSessions(database, self.sealer, self.clock)
         self.pending_sign_ins = PendingSignIns(database)
         self.factors = Factors(database)

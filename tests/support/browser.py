@@ -12,7 +12,18 @@ from starlette.routing import BaseRoute
 from support.access import PORT, Access, HeldClock, House
 from troth.core.db import Database
 from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
-from troth.web import account, forward, login, oauth, pages, reports, second_factor, session, step_up
+from troth.web import (
+    account,
+    accounts,
+    forward,
+    login,
+    oauth,
+    pages,
+    reports,
+    second_factor,
+    session,
+    step_up,
+)
 from troth.web.pages import Pages
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
@@ -38,6 +49,7 @@ def application(services: WebAccess) -> Starlette:
         second_factor.routes,
         step_up.routes,
         account.routes,
+        accounts.routes,
         oauth.routes,
         reports.routes,
         pages.routes,

@@ -4,6 +4,7 @@ RequestError
 ├── Unauthenticated
 │   └── NoSession                nobody is signed in in this browser, on this domain
 ├── SignInRefused                401, says nothing about which part was wrong
+├── LinkRefused                  410, whatever is wrong with a link from a message
 ├── TooManyTries                 429, somebody guesses, whether the account exists or not
 ├── PasswordNotAccepted          422, too short, too long, common, personal or breached
 ├── FactorRefused                401, a code or a passkey does not fit, whatever is wrong with it
@@ -85,6 +86,17 @@ class FactorNotChanged(RequestError):
     def __init__(self, reason: str) -> None:
         super().__init__("This cannot be changed.", detail=reason)
         self.reason = reason
+
+
+class LinkRefused(RequestError):
+    """One answer for a link that is unknown, used, replaced, too old, or another domain's."""
+
+    status = 410
+    code = "link_refused"
+    title = "This link is not good any more"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("The link is not good any more.", detail=detail)
 
 
 class TooManyTries(TooMany):

@@ -21,6 +21,8 @@ from troth.core.settings import (
     Document,
     DomainSettings,
     EdgeSettings,
+    MailSettings,
+    PasswordSettings,
     PlatformSettings,
     RoleSettings,
     ScopeText,
@@ -43,6 +45,8 @@ __all__ = [
     "DatabaseSettings",
     "DomainSettings",
     "EdgeSettings",
+    "MailSettings",
+    "PasswordSettings",
     "PlatformSettings",
     "RoleSettings",
     "ScopeText",
@@ -144,6 +148,8 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
     return msgspec.structs.replace(
         document,
         database=_resolve(document.database, "binaries", folder),
+        mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
+        passwords=_resolve(document.passwords, "breached", folder),
         apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
         clients={
             name: _resolve(_resolve(client, "jwks", folder), "tls_client_auth_authorities", folder)

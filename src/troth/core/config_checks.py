@@ -6,6 +6,7 @@ Each check notes its faults and goes on, so that one run tells them all.
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from troth.core import branding
 from troth.core.document_schema import SchemaFault, property_names, read_schema
@@ -23,6 +24,7 @@ RESERVED = ("admin", "me")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _EMAIL = re.compile(r"[^\s@,;<>\"()]{1,64}@[^\s@,;<>\"()]{1,189}")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _PREFIX = re.compile(r"/(?:[\w.~!$&'()*+,;=:@-]+/)*(?:[\w.~!$&'()*+,;=:@-]+)?", re.ASCII)
 _TEXT_LIMIT = 120
 
@@ -118,6 +120,24 @@ def _check_edge(document: Document, faults: Faults) -> None:
         key = "http_port" if edge.http_port else "https_port"
         hint = "Give HTTPS and HTTP different ports; left out, they are 443 or 8443 and 80 or 8080."
         faults.add(("edge", key), "The ports for HTTPS and HTTP are the same.", hint)
+
+
+def _check_mail(document: Document, faults: Faults) -> None:
+    mail, breached = document.mail, document.passwords.breached
+    if breached is not None and not breached.is_file():
+        faults.add(("passwords", "breached"), "There is no such file.", f"Put it at {breached}.")
+    if mail is None:
+        return
+    if not _HOST.fullmatch(mail.host):
+        faults.add(("mail", "host"), "This is no host name.", 'Write it like "smtp.provider.example".')
+    if not _EMAIL.fullmatch(mail.sender) or not mail.sender.isascii():
+        faults.add(("mail", "sender"), "This is no e-mail address.", 'Write "no-reply@company.example".')
+    for key in ("ca", "password_file"):
+        file: Path | None = getattr(mail, key)
+        if file is not None and not file.is_file():
+            faults.add(("mail", key), "There is no such file.", f"Put it at {file}, or leave the key out.")
+    if bool(mail.user) != (mail.password_file is not None):
+        faults.add(("mail", "user"), "A user needs a password.", "Give user and password_file, or neither.")
 
 
 def _check_domains(document: Document, faults: Faults) -> None:
@@ -254,6 +274,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_policies,
     _check_texts,
     _check_edge,
+    _check_mail,
     _check_domains,
     _check_apps,
     _check_scopes,

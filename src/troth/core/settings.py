@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -56,6 +56,26 @@ class WebSettings(_Table, frozen=True, kw_only=True):
     """`instances` of Troth's own web service."""
 
     instances: Instances = 2
+
+
+class MailSettings(_Table, frozen=True, kw_only=True):
+    """The relay that takes messages to people. `region` is where it stands, as of the platform; `ca` the
+    authority of its certificate where the system does not know it; `password_file` is the owner's alone."""
+
+    host: str
+    port: Port = 587
+    tls: Literal["starttls", "tls"] = "starttls"
+    sender: str
+    region: str
+    ca: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
+
+
+class PasswordSettings(_Table, frozen=True, kw_only=True):
+    """`breached` is a sorted file of SHA-1 hashes, as Have I Been Pwned offers it for download."""
+
+    breached: Path | None = None
 
 
 class AppSettings(_Table, frozen=True, kw_only=True):
@@ -159,6 +179,8 @@ class Document(_Table, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     certificates: CertificateSettings = CertificateSettings()
     web: WebSettings = WebSettings()
+    mail: MailSettings | None = None
+    passwords: PasswordSettings = PasswordSettings()
     tenants: dict[str, TenantSettings]
     domains: tuple[DomainSettings, ...]
     apps: dict[str, AppSettings]

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route, Router
 from troth.core.errors import NotFound
 from troth.web import (
     account,
+    accounts,
     administration,
     api,
     endings,
@@ -94,6 +95,7 @@ def routes(services: RouteServices) -> list[BaseRoute]:
         *second_factor.routes(services),
         *step_up.routes(services),
         *account.routes(services),
+        *accounts.routes(services),
         *oauth.routes(services),
         *reports.routes(services),
         *pages.routes(services),

@@ -29,6 +29,9 @@ from troth.web.visitor import session_of
 _CAME_BACK = {"over": "pending_over", "passkey": "wrong_passkey"}
 """Why a browser is sent back here, by the name of the query's field, and what is said of it."""
 
+NOTICES = ("signed_out", "changed", "welcome")
+"""What a page may have been left with, see the template."""
+
 
 class LoginServices(Protocol):
     """What these routes need."""
@@ -45,6 +48,8 @@ class LoginServices(Protocol):
     def sign_in(self) -> SignIn: ...
     @property
     def passkeys(self) -> Passkeys: ...
+    @property
+    def mail(self) -> bool: ...
     @property
     def clients(self) -> Clients: ...
     @property
@@ -81,7 +86,7 @@ class Login:
             request,
             domain,
             return_to,
-            notice="signed_out" if "signed_out" in query else "",
+            notice=next((one for one in NOTICES if one in query), ""),
             faults=faults,
         )
 
@@ -167,7 +172,14 @@ class Login:
             notice=notice,
             faults=faults or [],
             client=client.name if client else "",
+            **self._ways_in(domain),
         )
+
+    def _ways_in(self, domain: Domain) -> dict[str, bool]:
+        """Whether there is a way to a new password and to an account of one's own."""
+        if not self._services.mail:
+            return {"forgot": False, "register": False}
+        return {"forgot": True, "register": domain.policy.registration == "open"}
 
 
 def login_location(return_to: str, *, again: bool = False) -> str:

@@ -26,7 +26,7 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance of the web service is told, in a file named by the variable TROTH_WEB.
 
     It names the file of the root key and holds no secret itself. `connections` to the database are the most
-    that it may have at once.
+    that it may have at once. `mail` says whether the keeper sends messages; `breached` lists passwords.
     """
 
     platform: str
@@ -36,6 +36,8 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     collections: dict[str, CollectionSettings]
     public: dict[str, tuple[str, ...]]
+    mail: bool = False
+    breached: Path | None = None
 
 
 class Blueprint:

@@ -35,6 +35,7 @@ from troth.wiring.declaration import (
     with_probes,
 )
 from troth.wiring.drilling import mend
+from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.probing import Probing
 from troth.wiring.services import ServicesPart
 
@@ -68,6 +69,9 @@ def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
     line = find_line(settings.file, "platform", "region")
     check_region(settings.platform.region, file=settings.file, line=line)
+    if settings.mail is not None:
+        line = find_line(settings.file, "mail", "region")
+        check_region(settings.mail.region, key="mail.region", file=settings.file, line=line)
     load_collections(settings.collections)
     find_programs(settings.database.binaries)
     if state is not None:
@@ -109,6 +113,9 @@ class Platform:
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
         self._office = Office(settings, state, self._database.target)
+        self._mailing = settings.mail and Mailing(
+            settings.mail, state, self._database.target, self._services.face.https_port
+        )
         self._probing = Probing(settings, state, self._certificates, self._database, self._services)
 
     def plan(self) -> Plan:
@@ -118,7 +125,12 @@ class Platform:
         )
         return Plan(
             platform=self._settings.platform.name,
-            steps=(*self._database.steps(), declaration, *self._services.steps(after="declaration")),
+            steps=(
+                *self._database.steps(),
+                declaration,
+                *self._post_step(),
+                *self._services.steps(after="declaration"),
+            ),
             summary=self._summarize,
             duties=(
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
@@ -128,6 +140,7 @@ class Platform:
                     work=self._renew,
                     limit=60.0 + REPLACEMENT_SECONDS * self._services.size,
                 ),
+                *self._post_duty(),
             ),
             status={
                 "members": self._database.report,
@@ -144,6 +157,21 @@ class Platform:
             },
         )
 
+    def _post_step(self) -> tuple[Step, ...]:
+        if not self._mailing:
+            return ()
+        stop = self._mailing.close
+        return (Step(name="post", title="Post", start=self._open_post, after=("schema",), stop=stop),)
+
+    def _post_duty(self) -> tuple[Duty, ...]:
+        if not self._mailing:
+            return ()
+        return (Duty(name="post", every=EVERY_SECONDS, work=self._mailing.work, limit=LIMIT_SECONDS),)
+
+    async def _open_post(self, _: Tell) -> str:
+        mail = self._settings.mail
+        return f"by {mail.host}, over TLS" if mail else ""
+
     def _renewal_seconds(self) -> float:
         """Renewal is due at two thirds of a life; look often enough not to miss the last third."""
         return min(60.0, self._settings.certificates.lifetime_minutes * 60 / 12)
@@ -157,6 +185,8 @@ class Platform:
             connections=connections_for(self._settings.web.instances),
             collections=dict(self._settings.collections),
             public={name: app.public for name, app in self._settings.apps.items()},
+            mail=self._settings.mail is not None,
+            breached=self._settings.passwords.breached,
         )
 
     async def _declare(self, tell: Tell) -> str:

@@ -10,9 +10,12 @@ import msgspec
 
 from troth import VERSION
 from troth.access.accounts.devices import Devices
+from troth.access.accounts.letters import Letters
 from troth.access.accounts.limits import Limits
+from troth.access.accounts.links import Links
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
+from troth.access.accounts.policy import BreachedPasswords, PasswordPolicy
 from troth.access.accounts.signin import SignIn
 from troth.access.administration import Administration
 from troth.access.authenticator import Authenticator
@@ -83,6 +86,9 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     recovery_codes: RecoveryCodes
     second_factor: SecondFactor
     step_up: StepUp
+    letters: Letters
+    links: Links
+    mail: bool
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
@@ -144,6 +150,8 @@ def compose(
     apps = AuthenticatorApps(database, sealer, clock)
     passkeys = Passkeys(database, Challenges(sealer, clock))
     codes = RecoveryCodes(database)
+    breached = configuration.breached
+    policy = PasswordPolicy(BreachedPasswords(breached) if breached else None)
     clients = Clients(database)
     keys = SigningKeys(database, sealer, clock)
     tokens, refresh_tokens = AccessTokens(keys, clock), RefreshTokens(sealer)
@@ -167,6 +175,9 @@ def compose(
         second_factor=SecondFactor(database, pending, sessions, apps, passkeys, codes),
         step_up=StepUp(database, sessions, apps, passkeys),
         sign_in=SignIn(database, limits, passwords, sessions, pending),
+        letters=Letters(database, sealer, limits),
+        links=Links(database, accounts, sealer, passwords, policy, limits, notify=configuration.mail),
+        mail=configuration.mail,
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),

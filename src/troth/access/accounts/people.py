@@ -19,6 +19,8 @@ EMAIL = "email"
 
 MAX_EMAIL = 254
 
+_NOT_IN_ADDRESSES = frozenset(' "<>(),:;\\[]')
+
 
 class Profile(msgspec.Struct, frozen=True):
     """What identifies a person to other people."""
@@ -49,7 +51,7 @@ class Accounts:
 
     async def find(self, domain: str, tenant: UUID, email: str) -> Candidate | None:
         """The account of this address in the domain's tenant; the same work whether there is one or not."""
-        index = await self._index(tenant, email)
+        index = await self.index(tenant, email)
         row = await self._database.fetchrow("select * from troth.find_person($1, $2)", domain, index)
         return None if row is None else Candidate(row["id"], row["password_hash"], row["disabled"])
 
@@ -65,11 +67,11 @@ class Accounts:
 
         Raises Unprocessable when the address cannot be one.
         """
-        if not _plausible(profile.email):
+        if not is_plausible(profile.email):
             raise Unprocessable("This is not an e-mail address.", errors=(("/email", "not an address"),))
         person = uuid7()
         sealed = await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), person.bytes)
-        index = await self._index(tenant, profile.email)
+        index = await self.index(tenant, profile.email)
         return await self._database.fetchval(
             "select troth.add_person($1, $2, $3, $4, $5, $6)",
             tenant,
@@ -85,12 +87,22 @@ class Accounts:
         hashed = await passwords.hash(password)
         await self._database.execute("select troth.set_password($1, $2, $3)", tenant, person, hashed)
 
-    async def _index(self, tenant: UUID, email: str) -> bytes:
+    async def profile_of(self, tenant: UUID, person: UUID) -> Profile:
+        """The profile of a person who exists."""
+        async with self._database.transaction() as connection:
+            await connection.execute("select set_config('troth.tenant', $1, true)", str(tenant))
+            sealed = await connection.fetchval("select profile from troth.person where id = $1", person)
+        return await self.profile(tenant, person, sealed)
+
+    async def index(self, tenant: UUID, email: str) -> bytes:
+        """The blind index under which an address is found."""
         return await self._sealer.blind_index(
             tenant, EMAIL, normal_email(email).encode("utf-8", "surrogatepass")
         )
 
 
-def _plausible(email: str) -> bool:
+def is_plausible(email: str) -> bool:
+    """Whether a message could be sent there: no line breaks, no signs that lists and headers are made of."""
     local, at, domain = email.partition("@")
-    return bool(local and at and "." in domain and len(email) <= MAX_EMAIL and email.isprintable())
+    sound = len(email) <= MAX_EMAIL and email.isprintable() and not set(email) & _NOT_IN_ADDRESSES
+    return bool(local and at and "." in domain and "@" not in domain and sound)

@@ -79,7 +79,7 @@ create policy not_by_an_instance on troth.mail_order as restrictive for insert t
     with check (kind in ('reset', 'registration', 'verification', 'email_change'));
 
 grant select, insert, update, delete on troth.attempt to troth_app;
-grant insert on troth.mail_order to troth_app;
+grant select (id), insert on troth.mail_order to troth_app;
 grant select (token_hash, tenant_id, domain, kind, person_id, payload, expires_at, used_at)
     on troth.account_link to troth_app;
 grant select (id, tenant_id, domain, kind, language, created_at, attempts, due_at, done_at, outcome)
@@ -422,7 +422,7 @@ begin
     end if;
     insert into troth.person (id, tenant_id, email_index, profile, password_hash, roles, email_verified_at)
     values (p_id, v_link.tenant_id, v_link.email_index, p_profile, p_password_hash,
-            coalesce((select array_agg(r) from jsonb_array_elements_text(v_policy -> 'default_roles') r), '{}'), now())
+            coalesce((select array_agg(r) from jsonb_array_elements_text(v_policy -> 'joining_roles') r), '{}'), now())
     on conflict (tenant_id, email_index) do nothing;
     if not found then
         return null;

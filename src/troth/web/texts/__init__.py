@@ -1,9 +1,10 @@
 """What pages say: one module for each subject, each text in English and German."""
 
-from troth.web.texts import account, authorization, device, errors, factors, scopes, signing_in
+from troth.web.texts import account, accounts, authorization, device, errors, factors, scopes, signing_in
 
 _SUBJECTS = (
     account.TEXTS,
+    accounts.TEXTS,
     signing_in.TEXTS,
     authorization.TEXTS,
     device.TEXTS,
