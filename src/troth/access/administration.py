@@ -127,7 +127,7 @@ class Administration:
         if outcome == "none":
             raise _nobody()
         if outcome == "self":
-            raise Unprocessable("Nobody changes their own account here: ask another administrator.")
+            raise _own_account()
         if outcome == "unknown_role":
             raise Unprocessable("A role is not known here.", errors=(("/roles", "names a role that is not"),))
         _require_current(outcome)
@@ -138,6 +138,16 @@ class Administration:
             by, "admin.sessions:delete", "select troth.admin_sign_out($1, $2, $3, $4)", person
         ):
             raise _nobody()
+
+    async def reset_factors(self, by: Administrator, person: UUID) -> None:
+        """Take the second factors away from a person who lost them. Raises NotFound, Unprocessable."""
+        outcome = await self._value(
+            by, "admin.users:update", "select troth.admin_reset_factors($1, $2, $3, $4)", person
+        )
+        if outcome == "none":
+            raise _nobody()
+        if outcome == "self":
+            raise _own_account()
 
     async def sessions(
         self, by: Administrator, *, before: UUID | None, limit: int
@@ -271,6 +281,10 @@ def _lacking(scope: str) -> Denied:
 def _require_current(outcome: str) -> None:
     if outcome == "stale":
         raise PreconditionFailed("Somebody changed this in the meantime: read it again.")
+
+
+def _own_account() -> Unprocessable:
+    return Unprocessable("Nobody changes their own account here: ask another administrator.")
 
 
 def _nobody() -> NotFound:

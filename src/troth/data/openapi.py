@@ -19,9 +19,13 @@ from troth.data.openapi_parts import (
     Node,
 )
 
+_NOTHING: Node = {"paths": {}, "schemas": {}, "scopes": {}, "tags": [], "security_schemes": {}}
 
-def describe_api(collections: Collections, *, title: str, version: str) -> Node:
-    """The description as plain data. `title` names the platform, `version` is Troth's."""
+
+def describe_api(collections: Collections, *, title: str, version: str, beside: Node | None = None) -> Node:
+    """The description as plain data. `title` names the platform, `version` is Troth's. `beside` is what other
+    rooms describe: their `paths`, `schemas`, `scopes`, `tags` and `security_schemes`."""
+    more: Node = _NOTHING | (beside or {})
     paths: Node = {}
     for collection in collections.values():
         paths[f"/api/v1/{collection.name}"] = _collection_path(collection)
@@ -32,21 +36,25 @@ def describe_api(collections: Collections, *, title: str, version: str) -> Node:
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "servers": [{"url": "/", "description": "This client domain"}],
         "security": [{"oauth2": []}],
-        "tags": [{"name": each.name, "description": each.title} for each in collections.values()],
-        "paths": paths,
+        "tags": [{"name": each.name, "description": each.title} for each in collections.values()]
+        + more["tags"],
+        "paths": paths | more["paths"],
         "components": {
-            "schemas": _schemas(collections),
+            "schemas": _schemas(collections) | more["schemas"],
             "responses": {f"Problem{status}": _problem(status) for status in PROBLEMS},
             "parameters": PARAMETERS,
             "headers": HEADERS,
-            "securitySchemes": {"oauth2": _security(collections)},
+            "securitySchemes": {
+                "oauth2": _security(dict(scopes_of(collections)) | more["scopes"]),
+                **more["security_schemes"],
+            },
         },
     }
 
 
-def write_api(collections: Collections, *, title: str, version: str) -> bytes:
+def write_api(collections: Collections, *, title: str, version: str, beside: Node | None = None) -> bytes:
     """The description as JSON."""
-    return msgspec.json.encode(describe_api(collections, title=title, version=version))
+    return msgspec.json.encode(describe_api(collections, title=title, version=version, beside=beside))
 
 
 def scopes_of(collections: Collections) -> Iterator[tuple[str, str]]:
@@ -133,7 +141,7 @@ def _problem(status: str) -> Node:
     return answer
 
 
-def _security(collections: Collections) -> Node:
+def _security(scopes: Node) -> Node:
     return {
         "type": "oauth2",
         "description": "Authorization code with PKCE (S256); tokens live for 300 seconds.",
@@ -141,7 +149,7 @@ def _security(collections: Collections) -> Node:
             "authorizationCode": {
                 "authorizationUrl": "/oauth/authorize",
                 "tokenUrl": "/oauth/token",
-                "scopes": dict(scopes_of(collections)),
+                "scopes": scopes,
             }
         },
     }

@@ -16,6 +16,7 @@ PROBLEMS = {
     "401": "The access token is missing, expired, forged or of a session that ended.",
     "403": "The access token lacks the scope that `scope` names.",
     "404": "There is nothing here that the caller may see.",
+    "409": "There is one by this name already.",
     "412": "Somebody changed the document in the meantime.",
     "413": f"The body is larger than {BODY_BYTES // 1024} KiB.",
     "415": "This content type is not accepted.",

@@ -43,6 +43,7 @@ from troth.access.oauth.registrations import Registrations
 from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
+from troth.access.openapi import describe_access
 from troth.access.own_sessions import OwnSessions
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
@@ -196,7 +197,7 @@ def compose(
         administration=Administration(database, accounts),
         denials=Denials(directory, sessions, clients),
         documents=Documents(database, ring, with_canaries(declared)),
-        openapi=write_api(declared, title=configuration.platform, version=VERSION),
+        openapi=write_api(declared, title=configuration.platform, version=VERSION, beside=describe_access()),
         collection_titles={one.name: one.title for one in declared.values()},
         public_paths=configuration.public,
     )

@@ -17,6 +17,7 @@ CALLS: list[tuple[str, str, object, str]] = [
     ("GET", f"/users/{NOBODY}", None, "admin.users:read"),
     ("PATCH", f"/users/{NOBODY}", {"disabled": True}, "admin.users:read"),
     ("POST", f"/users/{NOBODY}/sign-out", None, "admin.sessions:delete"),
+    ("POST", f"/users/{NOBODY}/reset-factors", None, "admin.users:update"),
     ("GET", "/roles", None, "admin.roles:read"),
     ("PUT", "/roles/new", {"scopes": []}, "admin.roles:update"),
     ("DELETE", "/roles/resident", None, "admin.roles:delete"),
@@ -77,6 +78,19 @@ async def test_a_session_that_ended_administers_nothing(
     await change(boss.house, "update troth.session set ended_at = now() where id = $1", boss.session)
     response = await boss.call(method, f"/api/v1/admin{path}", body, if_match=IF_MATCH)
     check_problem(response, 401, "unauthenticated")
+
+
+async def test_a_tenant_that_requires_a_second_factor_requires_it_here(boss: Official) -> None:
+    await change(
+        boss.house,
+        "update troth.tenant set policy = jsonb_build_object('second_factor', 'required')"
+        " where id = troth.context_tenant()",
+    )
+    response = await boss.call("GET", "/api/v1/admin/users")
+    check_problem(response, 401, "insufficient_user_authentication")
+    assert 'acr_values="urn:troth:acr:2"' in response.headers["www-authenticate"]
+    await change(boss.house, "update troth.session set amr = '{pwd,otp}' where id = $1", boss.session)
+    assert (await boss.call("GET", "/api/v1/admin/users")).status_code == 200
 
 
 async def test_a_client_administers_only_what_it_was_registered_and_granted_for(boss: Official) -> None:

@@ -1,9 +1,11 @@
 """`/api/v1/admin/users` and `/sessions`: people of one's own tenant, and nobody else's."""
 
+import secrets
+
 import pytest
 
 from support.access import EMAIL, House
-from support.administration import Official, official
+from support.administration import Official, change, official
 from support.api import check_problem
 from troth.access.errors import NoSession
 
@@ -110,7 +112,26 @@ async def test_nobody_gives_or_touches_more_than_they_hold(boss: Official, house
     assert plain.status_code == 200
 
 
-@pytest.mark.parametrize("what", ["", "/sign-out"])
+async def test_lost_factors_are_taken_away_and_sessions_end_with_them(boss: Official, house: House) -> None:
+    begun = await house.begin()
+    await change(
+        house,
+        "insert into troth.recovery_code (code_hash, tenant_id, person_id)"
+        " values ($1, troth.context_tenant(), $2)",
+        secrets.token_bytes(32),
+        house.person,
+    )
+    assert (await boss.call("POST", f"{USERS}/{house.person}/reset-factors")).status_code == 204
+    with pytest.raises(NoSession):
+        await house.access.sessions.open(house.domain, begun.token)
+    left = "select count(*) from troth.recovery_code where person_id = $1"
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        assert await connection.fetchval(left, house.person) == 0
+    check_problem(await boss.call("POST", f"{USERS}/{boss.id}/reset-factors"), 422, "invalid")
+
+
+@pytest.mark.parametrize("what", ["", "/sign-out", "/reset-factors"])
 async def test_other_tenants_people_do_not_exist(boss: Official, stranger: Official, what: str) -> None:
     method, body = ("POST", None) if what else ("PATCH", {"disabled": True})
     response = await boss.call(method, f"{USERS}/{stranger.id}{what}", body, if_match="*")

@@ -99,8 +99,9 @@ begin
     return true;
 end $$;
 
--- As in 002; besides, whoever's rights have shrunk within the last ten minutes is asked for with no more than
--- they have now: an access token lives for five minutes, and what it was minted from is not older than five.
+-- As in 002; besides, a call under the session of somebody whose rights have shrunk within the last half hour may ask
+-- for no more than they have now. An access token lives for five minutes, and what it was minted from (a code, a
+-- device's request) is not older than the rest of that half hour; whoever mints later has seen the change.
 create or replace view troth.lasting_session with (security_invoker = true) as
     select s.id, s.tenant_id, s.parent_id, s.client_id
     from troth.session s
@@ -112,7 +113,7 @@ create or replace view troth.lasting_session with (security_invoker = true) as
       and s.created_at >= p.sessions_from
       and not p.disabled
       and t.active
-      and (greatest(p.rights_from, t.rights_from) < now() - interval '10 minutes'
+      and (greatest(p.rights_from, t.rights_from) < now() - interval '30 minutes'
            or troth.rights_cover(troth.context_grants(), troth.scopes_of(p.roles)));
 
 -- The operator's, and an administrator's through 012 ----------------------------------------------------------

@@ -179,6 +179,25 @@ begin
     return true;
 end $$;
 
+-- For a person who lost them. outcome: reset | none | self
+create function troth.admin_reset_factors(p_domain text, p_session uuid, p_request text, p_person uuid)
+returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_actor uuid := troth.administer(p_domain, p_session, 'admin.users:update');
+begin
+    if p_person = v_actor then
+        return 'self';
+    end if;
+    perform troth.require_no_less(v_actor, troth.scopes_of(p.roles)) from troth.person p where p.id = p_person;
+    if not troth.reset_factors(troth.context_tenant(), p_person) then
+        return 'none';
+    end if;
+    perform troth.record('person.factors_reset', troth.context_tenant(), v_actor, p_domain, p_request,
+                         jsonb_build_object('person', p_person));
+    return 'reset';
+end $$;
+
 -- Sessions -----------------------------------------------------------------------------------------------------
 
 -- The newest first; `p_before` is the last id of the page before.
@@ -302,6 +321,7 @@ grant execute on function
     troth.admin_user(text, uuid, text, uuid),
     troth.admin_change_user(text, uuid, text, uuid, text[], boolean, text[]),
     troth.admin_sign_out(text, uuid, text, uuid),
+    troth.admin_reset_factors(text, uuid, text, uuid),
     troth.admin_sessions(text, uuid, text, uuid, integer),
     troth.admin_end_session(text, uuid, text, uuid),
     troth.admin_roles(text, uuid, text),

@@ -28,6 +28,7 @@ def routes(services: AdministrationServices) -> list[Route]:
         at("/users", {"GET": users.list}),
         at("/users/{id}", {"GET": users.read, "PATCH": users.patch}),
         at("/users/{id}/sign-out", {"POST": users.sign_out}),
+        at("/users/{id}/reset-factors", {"POST": users.reset_factors}),
         at("/roles", {"GET": roles.list}),
         at("/roles/{name}", {"PUT": roles.put, "DELETE": roles.remove}),
         at("/sessions", {"GET": sessions.list}),

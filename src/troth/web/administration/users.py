@@ -62,6 +62,11 @@ class UsersDesk:
         await self._desk.administration.sign_out(by, call.identifier)
         return Answer(204)
 
+    async def reset_factors(self, call: Call) -> Answer:
+        by = await self._desk.administrator(call)
+        await self._desk.administration.reset_factors(by, call.identifier)
+        return Answer(204)
+
 
 def _tell(user: User) -> dict[str, Any]:
     return {
