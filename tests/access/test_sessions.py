@@ -1,13 +1,16 @@
 """Sessions: bound to a domain, ended at once, never longer than their limits."""
 
 import asyncio
+from datetime import timedelta
 
+import msgspec
 import pytest
 
 from support.access import Access, House, furnish
 from troth.access.accounts.people import Profile
 from troth.access.errors import NoSession
 from troth.access.sessions import ONE_FACTOR, TWO_FACTORS, acr_of, token_hash
+from troth.core.policy import TenantPolicy
 
 
 async def refused(house: House, token: str) -> str:
@@ -216,3 +219,15 @@ async def test_nothing_else_is_raised(access: Access, house: House) -> None:
     with pytest.raises(NoSession):
         await access.sessions.raise_to(house.domain, begun.token, ("pwd", "otp"))
     assert "session.raised" not in await access.events(house.domain.name)
+
+
+async def test_a_tenant_decides_how_long_its_sessions_last_and_how_many_there_are(house: House) -> None:
+    policy = TenantPolicy(session_idle_minutes=5, session_absolute_hours=2, sessions_most=2)
+    domain = msgspec.structs.replace(house.domain, policy=policy)
+    begun = [await house.access.sessions.begin(domain, house.person) for _ in range(3)]
+    assert begun[0].session.expires_at - begun[0].session.created_at == timedelta(hours=2)
+    idle = "select idle from troth.session where id = $1"
+    assert await house.access.auditor.fetchval(idle, begun[2].session.id) == timedelta(minutes=5)
+    assert await refused(house, begun[0].token) == "over"
+    for one in begun[1:]:
+        await house.access.sessions.open(domain, one.token)

@@ -1,6 +1,6 @@
 """What a person sees of their own sessions and of the applications connected to them, and may end."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -11,10 +11,6 @@ from troth.access.tenants import Domain
 from troth.access.whereabouts import Whereabouts
 from troth.core.clock import Clock
 from troth.core.db import Database
-
-FRESH = timedelta(minutes=10)
-"""Who signed in longer ago proves it anew before ending other sessions: a browser that was left open must not
-lock its person out elsewhere (ASVS 5.0, 7.5.2)."""
 
 
 class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +43,10 @@ class OwnSessions:
         self._sealer = sealer
         self._clock = clock
 
-    def is_fresh(self, session: Session) -> bool:
-        """Whether the person proved who they are so lately that they may end other sessions."""
-        return self._clock.now() - session.authenticated_at < FRESH
+    def is_fresh(self, domain: Domain, session: Session) -> bool:
+        """Whether the person proved who they are so lately that they may end other sessions: a browser that
+        was left open must not lock its person out elsewhere (ASVS 5.0, 7.5.2)."""
+        return self._clock.now() - session.authenticated_at < domain.policy.step_up
 
     async def sessions(self, domain: Domain, session: Session) -> list[OwnSession]:
         """The person's living sessions, the one used last first."""

@@ -131,7 +131,7 @@ class Sessions:
         origin = msgspec.json.encode(whereabouts(agent, network))
         sealed = await self._sealer.seal(domain.tenant_id, BEGUN_FROM, origin, identifier.bytes)
         row = await self._database.fetchrow(
-            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "select * from troth.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             domain.name,
             identifier,
             token_hash(token),
@@ -143,6 +143,7 @@ class Sessions:
             token_hash(previous) if previous else None,
             request,
             verified,
+            domain.policy.sessions_most,
         )
         return Begun(_read(row), token)
 

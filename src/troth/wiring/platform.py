@@ -7,6 +7,7 @@ import msgspec
 
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
+from troth.access.alarms import Alarm, recent_alarms
 from troth.core.clock import SystemClock
 from troth.core.config import Settings, find_line, load_settings
 from troth.core.db import Database
@@ -15,7 +16,7 @@ from troth.core.state import State
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.residency import check_region
-from troth.data.roles import APP, OWNER
+from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
@@ -147,6 +148,7 @@ class Platform:
                 "instances": self._services.report_instances,
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
+                "alarms": self._report_alarms,
             },
             troubles=self._find_troubles,
             actions={
@@ -217,6 +219,13 @@ class Platform:
             if isinstance(outcome, BaseException):
                 raise outcome
         return "; ".join(word for word in outcomes if isinstance(word, str) and word)
+
+    async def _report_alarms(self) -> tuple[Alarm, ...]:
+        auditor = await Database.open(self._database.target(AUDITOR), max_size=1)
+        try:
+            return await recent_alarms(auditor, probes=PROBE_TENANT)
+        finally:
+            await auditor.close()
 
     async def _report_certificates(self) -> tuple[Held, ...]:
         return self._certificates.report()

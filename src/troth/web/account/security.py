@@ -85,7 +85,7 @@ class SecurityPages:
         async def answer(request: Request, domain: Domain, session: Session) -> Response:
             own = await self._services.factors.show(domain, session.person)
             enough = session.acr == TWO_FACTORS or not own.any
-            if not enough or not self._services.own_sessions.is_fresh(session):
+            if not enough or not self._services.own_sessions.is_fresh(domain, session):
                 return go(step_up_location(APP if request.url.path == APP else HERE))
             return await handler(request, domain, session)
 

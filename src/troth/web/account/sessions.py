@@ -84,7 +84,7 @@ class SessionPages:
             "account_sessions.html",
             rows=[row_of(one, words) for one in own],
             others=any(not one.current for one in own),
-            fresh=self._own.is_fresh(session),
+            fresh=self._own.is_fresh(domain, session),
             grants=[
                 (grant, sentences(scope_set(grant.scopes), self._services.collection_titles, words))
                 for grant in grants
@@ -95,7 +95,7 @@ class SessionPages:
     async def end(self, request: Request, domain: Domain, session: Session) -> Response:
         """End one session; one's own as well, which is a sign-out."""
         target = await _read_id(request)
-        if target != session.id and not self._own.is_fresh(session):
+        if target != session.id and not self._own.is_fresh(domain, session):
             return _prove_it_first()
         if not await self._own.end(domain, session, target, request=request_id(request)):
             raise NotFound("This session is over already.")
@@ -103,14 +103,14 @@ class SessionPages:
 
     async def end_others(self, request: Request, domain: Domain, session: Session) -> Response:
         """End all but this one."""
-        if not self._own.is_fresh(session):
+        if not self._own.is_fresh(domain, session):
             return _prove_it_first()
         await self._own.end_others(domain, session, request=request_id(request))
         return go(f"{HERE}?done=ended")
 
     async def end_everywhere(self, request: Request, domain: Domain, session: Session) -> Response:
         """Sign out everywhere, here too."""
-        if not self._own.is_fresh(session):
+        if not self._own.is_fresh(domain, session):
             return _prove_it_first()
         await self._own.end_everywhere(domain, session, request=request_id(request))
         return _signed_out()
