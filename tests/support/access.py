@@ -82,7 +82,7 @@ class Access:
     """Everything that access needs, composed as wiring does it."""
 
     def __init__(
-        self, database: Database, owner: Database, auditor: Database, clock: HeldClock | None = None
+        self, database: Database, owner: Database, auditor: Database, *, clock: HeldClock | None = None
     ) -> None:
         self.database = database
         self.owner = owner

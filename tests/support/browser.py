@@ -33,9 +33,9 @@ class WebAccess(Access):
     """Access with what the routes of `web` need besides."""
 
     def __init__(
-        self, database: Database, owner: Database, auditor: Database, clock: HeldClock | None = None
+        self, database: Database, owner: Database, auditor: Database, *, clock: HeldClock | None = None
     ) -> None:
-        super().__init__(database, owner, auditor, clock)
+        super().__init__(database, owner, auditor, clock=clock)
         self.collection_titles = {"tickets": "Tickets", "announcements": "Announcements"}
         self.pages = Pages()
 
@@ -62,6 +62,7 @@ class Browser:
     """One browser on one domain. Cookies are kept as a browser would, by their own rules."""
 
     def __init__(self, services: WebAccess, house: House) -> None:
+        self.services = services
         self.origin = house.domain.issuer
         self.cookie = ""
         self.set_cookie = ""

@@ -1,4 +1,4 @@
-"""A house behind real TLS without the edge: one server, one domain, one certificate; and npm clients of it."""
+"""A house behind real TLS without the edge: one server, one domain, one certificate; and clients from npm."""
 
 import asyncio
 import json

@@ -67,7 +67,7 @@ async def ran(
     auditor_database: Database,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ran:
-    web = WebAccess(database, owner_database, auditor_database, RunningClock())
+    web = WebAccess(database, owner_database, auditor_database, clock=RunningClock())
     async with serve(web, tmp_path_factory.mktemp("served")) as served:
         house = served.house
         asked = {
