@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -63,7 +64,7 @@ def instance(world: World, web: WebAccess) -> Server:
     subject = Subject(common_name="web-0", dns=(service_name("web"),), usage="server")
     leaf = world.authorities.leaf("instances", subject, "web-0")
     app = with_api(web)
-    app.router.routes.append(Route(READY_PATH, lambda _: Response("ready")))
+    app.router.routes.append(Route(READY_PATH, _ready))
     return Server(
         app,
         address="127.0.0.1",
@@ -76,6 +77,10 @@ def instance(world: World, web: WebAccess) -> Server:
         ssl_ca=world.authorities.ca("callers"),
         ssl_client_verify=True,
     )
+
+
+async def _ready(_: Request) -> Response:
+    return Response("ready")
 
 
 def certificate_of(world: World, name: str) -> tuple[LeafFiles, bytes, dict[str, Any]]:
