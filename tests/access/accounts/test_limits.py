@@ -42,6 +42,15 @@ async def guess_until_slowed(house: House, email: str = EMAIL, *, most: int = 40
     return most
 
 
+async def hold(house: House, superuser: Database) -> None:
+    """Whoever waits now waits for an hour: how long a hash takes on a busy machine says nothing."""
+    await superuser.execute(
+        "update troth.attempt set blocked_until = now() + interval '1 hour'"
+        " where tenant_id = $1 and blocked_until > '-infinity'",
+        house.tenant.id,
+    )
+
+
 async def test_one_network_gets_a_few_tries_at_an_account(house: House) -> None:
     assert await guess_until_slowed(house, address=ATTACKER) == 5
 
@@ -82,20 +91,26 @@ async def test_no_account_is_open_to_a_hundred_guesses_an_hour(owner_database: D
     assert waits > 3600
 
 
-async def test_the_victims_own_browser_signs_in_while_an_attacker_waits(house: House) -> None:
+async def test_the_victims_own_browser_signs_in_while_an_attacker_waits(
+    house: House, superuser_database: Database
+) -> None:
     device = await house.access.devices.issue(house.domain, EMAIL)
     await guess_until_slowed(house)
     await guess_until_slowed(house, address=HOME)
+    await hold(house, superuser_database)
     sign_in = house.access.sign_in
     for _ in range(3):
         await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address=HOME, device=device)
     assert await outcome(sign_in.sign_in(house.domain, EMAIL, PASSWORD, address=ATTACKER)) == "wait"
 
 
-async def test_the_victims_own_network_signs_in_while_an_attacker_waits(house: House) -> None:
+async def test_the_victims_own_network_signs_in_while_an_attacker_waits(
+    house: House, superuser_database: Database
+) -> None:
     sign_in = house.access.sign_in
     await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address=HOME)
     await guess_until_slowed(house)
+    await hold(house, superuser_database)
     await sign_in.sign_in(house.domain, EMAIL, PASSWORD, address=HOME)
     assert await outcome(sign_in.sign_in(house.domain, EMAIL, PASSWORD, address="192.0.2.8")) == "wait"
 
