@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from troth.access.scopes import scope_set
+from troth.core.scope import admin_scopes
 from troth.web.catalogue import LANGUAGES, sentences, words_for
 from troth.web.pages import HERE
 from troth.web.texts import TEXTS
@@ -64,3 +65,10 @@ def test_a_scope_is_a_sentence() -> None:
     assert sentences(scopes, {"tickets": "Meldungen"}, words_for("de"))[2] == (
         "Ihre eigenen Einträge in „Meldungen“ sehen"
     )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_scope_of_administration_has_a_sentence_of_its_own(language: str) -> None:
+    said = [sentences(scope_set([scope]), {}, words_for(language))[0] for scope in admin_scopes()]
+    assert len(set(said)) == len(said)
+    assert all("admin." not in sentence for sentence in said)

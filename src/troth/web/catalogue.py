@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from troth.access.scopes import ScopeSet
-from troth.core.scope import Scope
+from troth.core.scope import ADMIN, Scope
 from troth.web.texts import TEXTS
 
 LANGUAGES = ("en", "de")
@@ -51,5 +51,8 @@ def sentences(scopes: ScopeSet, titles: Mapping[str, str], t: Words) -> list[str
 
 
 def _sentence(scope: Scope, title: str, t: Words) -> str:
+    if scope.administrative:
+        area = t(f"scope_area_{scope.collection.removeprefix(ADMIN)}")
+        return t(f"scope_admin_{scope.action}", area=area)
     text = t(f"scope_{scope.action}{'_own' if scope.own else ''}", title=title)
     return f"{text} ({t('only_fields', fields=', '.join(scope.fields))})" if scope.fields else text
