@@ -34,9 +34,15 @@ async def half_signed_in(house: House, *, device: str = "") -> str:
 
 
 async def require_factor(house: House) -> None:
-    """The tenant's policy from now on."""
+    """Nobody signs in with the password alone from now on."""
+    await set_factor_policy(house, "required")
+
+
+async def set_factor_policy(house: House, policy: str) -> None:
+    """The tenant's policy from now on: off, optional or required."""
     async with house.access.owner.transaction() as connection:
         await connection.execute(
-            'update troth.tenant set policy = policy || \'{"second_factor": "required"}\' where id = $1',
+            "update troth.tenant set policy = policy || jsonb_build_object('second_factor', $2::text) where id = $1",
             house.tenant.id,
+            policy,
         )

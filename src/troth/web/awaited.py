@@ -1,7 +1,7 @@
 """The authorization request that a sign-in is for."""
 
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from troth.access.errors import OAuthError
 from troth.access.oauth.authorize import AuthorizationRequest
@@ -9,6 +9,9 @@ from troth.access.oauth.interactions import Interactions
 from troth.access.tenants import Domain
 
 RESUME = "/oauth/authorize"
+
+DECLINED = ("declined", "1")
+"""What the query of `RESUME` says besides, when its person does not prove as much as was asked for."""
 
 
 class AwaitedServices(Protocol):
@@ -29,3 +32,8 @@ async def awaited(services: AwaitedServices, domain: Domain, return_to: str) -> 
         return await services.interactions.unpack(domain, packed)
     except OAuthError:
         return None
+
+
+def declined_location(return_to: str) -> str:
+    """Where the browser goes back to an authorization request without having proved what it asks for."""
+    return f"{return_to}&{urlencode([DECLINED])}"

@@ -192,9 +192,11 @@ def second_location(return_to: str) -> str:
     return f"/login/second?return_to={quote(return_to, safe='/')}"
 
 
-def step_up_location(return_to: str, acr: str) -> str:
-    """Where a person who is signed in proves more, and comes back from (RFC 9470)."""
-    return f"/login/step-up?return_to={quote(return_to, safe='/')}&acr={quote(acr, safe=':')}"
+def step_up_location(return_to: str, acr: str = "") -> str:
+    """Where a person who is signed in is asked again, or proves more up to `acr`, and comes back from
+    (RFC 9470)."""
+    wanted = f"&acr={quote(acr, safe=':')}" if acr else ""
+    return f"/login/step-up?return_to={quote(return_to, safe='/')}{wanted}"
 
 
 def _go(location: str) -> Response:

@@ -1,10 +1,11 @@
 """From a pending sign-in to its session, and from a living session to a raised one, by any factor."""
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from troth.access.errors import FactorRefused, NoSession, TooManyTries
+from troth.access.errors import FactorNotChanged, FactorRefused, NoSession, TooManyTries
 from troth.access.factors.apps import AuthenticatorApps
 from troth.access.factors.passkeys import SECOND, STEP_UP, Passkeys
 from troth.access.factors.pending import Pending, PendingSignIns
@@ -115,7 +116,11 @@ class SecondFactor:
 
 class StepUp:
     """Asks the person of a living session again. Whoever has another factor than the password shows that one:
-    a password alone must not make an old second factor look fresh."""
+    a password alone must not make an old second factor look fresh.
+
+    What is proved is added to what the session proved before. So two factors mean that both were proved in
+    this session, the newer one at `authenticated_at`.
+    """
 
     def __init__(
         self, database: Database, sessions: Sessions, apps: AuthenticatorApps, passkeys: Passkeys
@@ -127,11 +132,7 @@ class StepUp:
 
     async def has_factor(self, domain: Domain, session: Session) -> bool:
         """Whether the password alone does not do."""
-        row = await self._database.fetchrow(
-            "select * from troth.show_factors($1, $2)", domain.name, session.person
-        )
-        assert row is not None, "the function returns one row"
-        return row["app_since"] is not None or row["passkeys"] != "[]"
+        return _has_factor(await self._show(domain, session))
 
     async def by_password(self, domain: Domain, token: str, session: Session, *, request: str = "") -> Begun:
         """The caller has checked the password and that it is this person's. Raises FactorRefused when the
@@ -180,6 +181,42 @@ class StepUp:
             )
         return await self._raise(domain, token, session, proof.amr, request)
 
+    async def by_new_app(
+        self, domain: Domain, token: str, session: Session, setup: str, code: str, *, request: str = ""
+    ) -> Begun:
+        """With an app that is set up now, because something asks for two factors and there was one. The
+        caller has checked that the session is fresh. Raises FactorRefused, FactorNotChanged, NoSession."""
+        await self._may_enrol(domain, session)
+        async with Failures(self._database, domain, session.person, "app", request):
+            await self._apps.confirm(domain, session.person, setup, code, request=request)
+        return await self._raise(domain, token, session, OTP, request)
+
+    async def by_new_passkey(
+        self, domain: Domain, token: str, session: Session, answer: str, name: str, *, request: str = ""
+    ) -> Begun:
+        """With a passkey that is made now, for the same reason."""
+        await self._may_enrol(domain, session)
+        async with Failures(self._database, domain, session.person, "passkey", request):
+            amr = await self._passkeys.add(
+                domain, session.person, session.id.bytes, answer, name, request=request
+            )
+        return await self._raise(domain, token, session, amr, request)
+
+    async def _may_enrol(self, domain: Domain, session: Session) -> None:
+        """Only who has no factor: else the password alone would add a key to an account that two protect."""
+        row = await self._show(domain, session)
+        if row["policy"] == "off":
+            raise FactorNotChanged("unknown")
+        if _has_factor(row):
+            raise FactorNotChanged("taken")
+
+    async def _show(self, domain: Domain, session: Session) -> Any:
+        row = await self._database.fetchrow(
+            "select * from troth.show_factors($1, $2)", domain.name, session.person
+        )
+        assert row is not None, "the function returns one row"
+        return row
+
     async def _raise(
         self, domain: Domain, token: str, session: Session, amr: tuple[str, ...], request: str
     ) -> Begun:
@@ -202,6 +239,10 @@ class Failures:
             await self._database.execute(
                 "select troth.record_failed_factor($1, $2, $3, $4)", *self._arguments
             )
+
+
+def _has_factor(row: Any) -> bool:
+    return row["app_since"] is not None or row["passkeys"] != "[]"
 
 
 def _enrolling(pending: Pending) -> Pending:

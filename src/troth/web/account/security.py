@@ -24,9 +24,9 @@ from troth.core.errors import Malformed
 from troth.web.account.layout import AccountServices, account_page, go, render
 from troth.web.answers import request_id
 from troth.web.forms import once, read_form, read_query
+from troth.web.login import step_up_location
 from troth.web.pages import SCRIPT
 from troth.web.second_factor import Fault, device_name, fault_of, picture_of
-from troth.web.step_up import step_up_location
 
 HERE = "/account/security"
 APP = f"{HERE}/app"

@@ -9,6 +9,7 @@ from troth.access.errors import (
     AccessDenied,
     InvalidRequest,
     OAuthError,
+    UnmetAuthentication,
 )
 from troth.access.oauth.authorize import AuthorizationRequest, Refused, error_location, read_request
 from troth.access.oauth.clients import Client
@@ -16,6 +17,7 @@ from troth.access.oauth.decision import ConsentNeeded, Granted, SignInNeeded, St
 from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.web.answers import NO_STORE, request_id
+from troth.web.awaited import DECLINED
 from troth.web.catalogue import sentences, words_for
 from troth.web.forms import once, read_form, read_query
 from troth.web.login import login_location, step_up_location
@@ -39,6 +41,8 @@ class FrontChannel:
         session = await session_of(request, domain, self._services.sessions)
         try:
             decision = await self._services.decisions.decide(domain, asked, client, session)
+            if isinstance(decision, StepUpNeeded) and _declined(request):
+                raise UnmetAuthentication("the person did not prove as much")
         except OAuthError as error:
             return _go(error_location(domain, asked.redirect_uri, asked.state, error))
         if isinstance(decision, Granted):
@@ -79,7 +83,7 @@ class FrontChannel:
 
     async def _request(self, request: Request, domain: Domain) -> tuple[AuthorizationRequest, Client]:
         pairs = read_query(request)
-        if len(pairs) == 1 and pairs[0][0] == "resume":
+        if pairs and pairs[0][0] == "resume" and pairs[1:] in ([], [DECLINED]):
             asked = await self._services.interactions.unpack(domain, pairs[0][1])
             return asked, await self._client(domain, asked)
         services = self._services
@@ -118,6 +122,12 @@ class FrontChannel:
             sentences=sentences(needed.granting.all, services.collection_titles, words),
             pending=await services.interactions.pack(domain, asked, session=str(session.id)),
         )
+
+
+def _declined(request: Request) -> bool:
+    """Whether the browser comes back from a step-up that its person did not make. Asking for it again would
+    go on for ever; the client learns of it instead (RFC 9470 section 5)."""
+    return DECLINED in read_query(request)
 
 
 def _go(location: str) -> Response:

@@ -90,6 +90,21 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What comes next is sensitive, so we ask again.",
         "Was jetzt kommt, ist heikel. Deshalb fragen wir noch einmal.",
     ),
+    "step_up_second": (
+        "{client} asks for more than your password.",
+        "{client} verlangt mehr als Ihr Passwort.",
+    ),
+    "step_up_first": (
+        "First enter your password again. Then you set up a second factor.",
+        "Geben Sie zuerst noch einmal Ihr Passwort ein. Danach richten Sie einen zweiten Faktor ein.",
+    ),
+    "step_up_enrol": (
+        "{client} asks for more than a password, and you have set nothing else up yet. Choose one way; you "
+        "can add others later.",
+        "{client} verlangt mehr als ein Passwort, und Sie haben noch nichts weiter eingerichtet. Wählen Sie "
+        "einen Weg; weitere können Sie später hinzufügen.",
+    ),
+    "step_up_decline": ("Go back without it", "Ohne zurückkehren"),
     "confirm": ("Confirm", "Bestätigen"),
     "cancel": ("Cancel", "Abbrechen"),
     "security": ("Security", "Sicherheit"),
