@@ -1,126 +1,140 @@
-// The npm package openid-client, unmodified, as a third-party client, without a browser: this script plays the
-// person's part in between (sign-in form, consent form), the package checks everything else.
+// The npm package openid-client, unmodified, as third-party clients, without a browser: person.mjs plays the person's
+// part in between (sign-in form, consent form, a device's code), the package checks everything else.
 //
-//   node openid_client_alone.mjs '{"issuer": "https://residents.localhost:8443", "ca": "ca.pem",
-//     "client": "ledger", "redirect": "http://127.0.0.1/callback", "scope": "openid announcements:read",
-//     "email": "…", "password": "…", "api": "/api/v1/announcements?limit=1"}'
+// Reads one JSON object from standard input, prints one line of JSON: what came of each flow.
 //
-// Instead of email and password a session's "cookie" may be given. "address" is where the issuer listens
-// (127.0.0.1 when left out), "api" is asked with the access token. The answer is one line of JSON.
+//   {"issuer": "https://residents.localhost:8443", "ca": "ca.pem", "redirect": "http://127.0.0.1/callback",
+//    "scope": "openid announcements:read", "api": "/api/v1/announcements?limit=1", "email": …, "password": …,
+//    "clients": {name: {"id": …, "secret": …}}, "key": PKCS #8 in base64, "detail": {…}, "acr": …, "app": an
+//    authenticator app's key in hex}
+//
+// Instead of email and password a session's "cookie" may be given.
 
-import { readFileSync } from "node:fs";
+import { webcrypto } from "node:crypto";
+import { text } from "node:stream/consumers";
 import * as client from "openid-client";
-import { Agent, fetch, request } from "undici";
+import { Person, Wire, refusal, report } from "./person.mjs";
 
-const COOKIE = "__Host-troth";
+const asked = JSON.parse(await text(process.stdin));
+const issuer = new URL(asked.issuer);
+const wire = new Wire(asked.ca);
+const person = new Person(wire, issuer, asked);
+const target = new URL(asked.api, issuer);
 
-const options = JSON.parse(process.argv[2]);
-const issuer = new URL(options.issuer);
-const agent = new Agent({
-  connect: {
-    ca: readFileSync(options.ca),
-    // Names below .localhost lead to this machine; not every resolver knows that.
-    lookup: (_host, wanted, done) => {
-      const found = { address: options.address ?? "127.0.0.1", family: 4 };
-      wanted.all ? done(null, [found]) : done(null, found.address, found.family);
-    },
-  },
-});
+const curve = { name: "ECDSA", namedCurve: "P-256" };
+const bytes = Buffer.from(asked.key, "base64");
+const signer = { key: await webcrypto.subtle.importKey("pkcs8", bytes, curve, false, ["sign"]), kid: "k" };
 
-const throughAgent = (url, init) => fetch(url, { ...init, dispatcher: agent });
+const discover = (name, proof) =>
+  client.discovery(issuer, asked.clients[name].id, undefined, proof, { [client.customFetch]: wire.fetch });
 
-let cookie = options.cookie ?? "";
+const ledger = await discover("ledger", client.None());
+const server = await discover("basic", client.ClientSecretBasic(asked.clients.basic.secret));
+const signing = await discover("key", client.PrivateKeyJwt(signer));
 
-async function browse(method, target, form) {
-  const own = { origin: issuer.origin, "sec-fetch-site": "same-origin" };
-  const typed = { "sec-fetch-site": "none" };
-  const response = await request(new URL(target, issuer), {
-    method,
-    dispatcher: agent,
-    headers: {
-      accept: "text/html",
-      "sec-fetch-mode": "navigate",
-      ...(form ? { ...own, "content-type": "application/x-www-form-urlencoded" } : typed),
-      ...(cookie ? { cookie: `${COOKIE}=${cookie}` } : {}),
-    },
-    body: form ? new URLSearchParams(form).toString() : undefined,
+const inQuery = (config, wishes) => client.buildAuthorizationUrl(config, wishes);
+
+// Code and PKCE by the address that `build` makes; the checks are the package's own.
+async function connect(config, { build = inQuery, more = {}, options } = {}) {
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
+  const start = await build(config, {
+    redirect_uri: asked.redirect,
+    scope: asked.scope,
+    state: expectedState,
+    nonce: expectedNonce,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: "S256",
+    ...more,
   });
-  for (const line of [response.headers["set-cookie"] ?? []].flat()) {
-    if (line.startsWith(`${COOKIE}=`)) cookie = line.slice(COOKIE.length + 1).split(";")[0].replaceAll('"', "");
-  }
-  return { status: response.statusCode, location: response.headers.location, page: await response.body.text() };
+  const callback = await person.agree(start.href, asked.redirect);
+  const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: more.scope !== "" };
+  const tokens = await client.authorizationCodeGrant(config, callback, checks, undefined, options);
+  return { tokens, callback, checks, query: [...start.searchParams.keys()] };
 }
 
-function hidden(page, name) {
-  const found = page.match(new RegExp(`name="${name}" value="([^"]*)"`));
-  if (!found) throw new Error(`the page has no field ${name}: ${page.slice(0, 2000)}`);
-  return found[1].replaceAll("&amp;", "&").replaceAll("&#34;", '"').replaceAll("&#39;", "'");
+const call = async (config, token, options) =>
+  (await client.fetchProtectedResource(config, token, target, "GET", undefined, undefined, options)).status;
+
+async function code() {
+  const { tokens, callback, checks } = await connect(ledger);
+  const claims = tokens.claims();
+  const userinfo = await client.fetchUserInfo(ledger, tokens.access_token, claims.sub);
+  const opened = await call(ledger, tokens.access_token);
+  await client.tokenRevocation(ledger, tokens.access_token);
+  const revoked = await refusal(client.fetchUserInfo(ledger, tokens.access_token, claims.sub));
+  const replayed = await refusal(client.authorizationCodeGrant(ledger, callback, checks));
+  const { scope, expires_in } = tokens;
+  return { claims, userinfo, scope, expires_in, opened, revoked, replayed };
 }
 
-// Follows the authorization request through sign-in and consent to the client's redirect URI.
-async function authorize(start) {
-  let step = await browse("GET", start);
-  for (let count = 0; count < 10; count += 1) {
-    if (step.location?.startsWith(options.redirect)) return new URL(step.location);
-    if (step.location) step = await browse("GET", step.location);
-    else if (step.page.includes('name="password"')) step = await signIn(step.page);
-    else if (step.page.includes('name="pending"')) step = await consent(step.page);
-    else break;
-  }
-  throw new Error(`the browser ended on a page with status ${step.status}: ${step.page.slice(0, 2000)}`);
+async function refreshed() {
+  const { tokens: first } = await connect(ledger);
+  const second = await client.refreshTokenGrant(ledger, first.refresh_token);
+  const third = await client.refreshTokenGrant(ledger, second.refresh_token);
+  const opened = await call(ledger, third.access_token);
+  const replayed = await refusal(client.refreshTokenGrant(ledger, first.refresh_token));
+  const after = await refusal(call(ledger, third.access_token));
+  return { same: third.claims().sub === first.claims().sub, opened, replayed, after };
 }
 
-function signIn(page) {
-  if (!options.email) throw new Error("the session is over, and there is nobody to sign in");
-  const form = { email: options.email, password: options.password, return_to: hidden(page, "return_to") };
-  return browse("POST", "/login", form);
+async function pushed() {
+  const { tokens, query } = await connect(server, { build: client.buildAuthorizationUrlWithPAR });
+  return { query, opened: await call(server, tokens.access_token) };
 }
 
-function consent(page) {
-  return browse("POST", "/oauth/consent", { pending: hidden(page, "pending"), decision: "allow" });
+async function signed() {
+  const build = (config, wishes) => client.buildAuthorizationUrlWithJAR(config, wishes, signer);
+  const { tokens, query } = await connect(signing, { build });
+  return { query, opened: await call(signing, tokens.access_token) };
 }
 
-async function refusal(attempt) {
-  try {
-    await attempt;
-  } catch (error) {
-    return error.error ?? error.code ?? error.name;
-  }
-  return "accepted";
+async function bound() {
+  const DPoP = client.getDPoPHandle(ledger, await client.randomDPoPKeyPair("ES256"));
+  const { tokens } = await connect(ledger, { options: { DPoP } });
+  const opened = await call(ledger, tokens.access_token, { DPoP });
+  const bearer = await refusal(call(ledger, tokens.access_token));
+  const renewed = await client.refreshTokenGrant(ledger, tokens.refresh_token, undefined, { DPoP });
+  const keyless = await refusal(client.refreshTokenGrant(ledger, renewed.refresh_token));
+  return { type: tokens.token_type, opened, bearer, renewed: await call(ledger, renewed.access_token, { DPoP }), keyless };
 }
 
-const configuration = await client.discovery(issuer, options.client, undefined, client.None(), {
-  [client.customFetch]: throughAgent,
-});
-
-const verifier = client.randomPKCECodeVerifier();
-const expectedState = client.randomState();
-const expectedNonce = client.randomNonce();
-const start = client.buildAuthorizationUrl(configuration, {
-  redirect_uri: options.redirect,
-  scope: options.scope,
-  state: expectedState,
-  nonce: expectedNonce,
-  code_challenge: await client.calculatePKCECodeChallenge(verifier),
-  code_challenge_method: "S256",
-});
-
-const callback = await authorize(start.href);
-const checks = { pkceCodeVerifier: verifier, expectedState, expectedNonce, idTokenExpected: true };
-const tokens = await client.authorizationCodeGrant(configuration, callback, checks);
-const claims = tokens.claims();
-const userinfo = await client.fetchUserInfo(configuration, tokens.access_token, claims.sub);
-
-let api = null;
-if (options.api) {
-  const target = new URL(options.api, issuer);
-  api = (await client.fetchProtectedResource(configuration, tokens.access_token, target, "GET")).status;
+async function told() {
+  const { tokens } = await connect(signing);
+  const before = await client.tokenIntrospection(signing, tokens.access_token);
+  await client.tokenRevocation(signing, tokens.refresh_token);
+  const after = await client.tokenIntrospection(signing, tokens.access_token);
+  const thief = await discover("basic", client.ClientSecretBasic("wrong"));
+  return { before, after, stranger: await refusal(client.tokenIntrospection(thief, tokens.access_token)) };
 }
 
-await client.tokenRevocation(configuration, tokens.access_token);
-const revoked = await refusal(client.fetchUserInfo(configuration, tokens.access_token, claims.sub));
-const replayed = await refusal(client.authorizationCodeGrant(configuration, callback, checks));
+async function device() {
+  const television = await discover("television", client.None());
+  const begun = await client.initiateDeviceAuthorization(television, { scope: asked.scope });
+  await person.connectDevice(begun.user_code);
+  // The package waits before it asks; nobody has to here, for the person was first.
+  const tokens = await client.pollDeviceAuthorizationGrant(television, { ...begun, interval: 0 });
+  const denied = await client.initiateDeviceAuthorization(television, { scope: asked.scope });
+  await person.connectDevice(denied.user_code, "deny");
+  const refused = await refusal(client.pollDeviceAuthorizationGrant(television, { ...denied, interval: 0 }));
+  return { opened: await call(television, tokens.access_token), refused };
+}
 
-const { scope, expires_in } = tokens;
-console.log(JSON.stringify({ claims, userinfo, scope, expires_in, api, revoked, replayed, cookie }));
-await agent.close();
+async function detailed() {
+  const rich = await discover("rich", client.None());
+  const more = { scope: "openid", authorization_details: JSON.stringify([asked.detail]) };
+  const { tokens } = await connect(rich, { more });
+  const greedy = { ...more, authorization_details: JSON.stringify([{ ...asked.detail, actions: ["delete"] }]) };
+  const refused = await refusal(connect(rich, { more: greedy }));
+  return { granted: tokens.authorization_details, opened: await call(rich, tokens.access_token), refused };
+}
+
+async function steppedUp() {
+  const before = (await connect(ledger)).tokens.claims();
+  const { tokens } = await connect(ledger, { more: { acr_values: asked.acr } });
+  const unknown = await refusal(connect(ledger, { more: { acr_values: "urn:other" } }));
+  return { before, after: tokens.claims(), unknown };
+}
+
+await report([code, refreshed, pushed, signed, bound, told, device, detailed, steppedUp]);
+await wire.close();

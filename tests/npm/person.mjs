@@ -1,5 +1,6 @@
 // A person's browser, as far as a client application gets to see it, and HTTP to an issuer on this machine.
 
+import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Agent, fetch, request } from "undici";
 
@@ -37,10 +38,11 @@ export class Wire {
   }
 }
 
-// Somebody with a session's `cookie`, or with `email` and `password` to begin one.
+// Somebody with a session's `cookie`, or with `email` and `password` to begin one; `app` is the key (in hex) of an
+// authenticator app.
 export class Person {
-  constructor(wire, issuer, { cookie = "", email, password }) {
-    Object.assign(this, { wire, issuer, cookie, email, password });
+  constructor(wire, issuer, { cookie = "", email, password, app = "" }) {
+    Object.assign(this, { wire, issuer, cookie, email, password, app });
   }
 
   async browse(method, target, form) {
@@ -71,6 +73,7 @@ export class Person {
       if (step.location) step = await this.browse("GET", step.location);
       else if (step.page.includes('name="password"')) step = await this.signIn(step.page);
       else if (step.page.includes('name="pending"')) step = await this.consent(step.page, decision);
+      else if (step.page.includes('action="/login/step-up"')) step = await this.stepUp(step.page);
       else break;
     }
     const fault = new Error(`the browser ended on a page with status ${step.status}: ${step.page.slice(0, 2000)}`);
@@ -87,6 +90,12 @@ export class Person {
     return this.browse("POST", "/oauth/consent", { pending: hidden(page, "pending"), decision });
   }
 
+  // Shows what the person's authenticator app would: the code of the next half minute, for the one of this was used.
+  stepUp(page) {
+    const code = totp(Buffer.from(this.app, "hex"), Math.floor(Date.now() / 30_000) + 1);
+    return this.browse("POST", "/login/step-up", { way: "app", code, return_to: hidden(page, "return_to") });
+  }
+
   // Types the code that a device shows, compares it, and decides.
   async connectDevice(code, decision = "allow") {
     const question = await this.browse("POST", "/device", { user_code: code });
@@ -100,6 +109,15 @@ export function hidden(page, name) {
   const found = page.match(new RegExp(`name="${name}" value="([^"]*)"`));
   if (!found) throw new Error(`the page has no field ${name}: ${page.slice(0, 2000)}`);
   return found[1].replaceAll("&amp;", "&").replaceAll("&#34;", '"').replaceAll("&#39;", "'");
+}
+
+// RFC 6238 with what every app assumes: SHA-1, six digits.
+function totp(key, step) {
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(step));
+  const mac = createHmac("sha1", key).update(counter).digest();
+  const number = mac.readUInt32BE(mac[mac.length - 1] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
 }
 
 // The error of an attempt as OAuth names it, whichever way the package reports it; "accepted" when there is none.

@@ -3,61 +3,14 @@
 The flows run one after the other in one Node process; each test says what one of them has to come to.
 """
 
-import base64
-from typing import Any
-
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from support.access import EMAIL, NAME, House, RunningClock
+from support.access import EMAIL, NAME, RunningClock
 from support.browser import WebAccess
-from support.client_keys import EC_KEY, public_jwk
-from support.clients import add_client, invite
+from support.clients import invite
+from support.npm_clients import Ran, tell
 from support.served import run_npm, serve
-from troth.access.oauth.clients import DEVICE_GRANT, REFRESH_GRANT
 from troth.core.db import Database
-
-REDIRECT = "http://127.0.0.1/callback"
-SCOPE = "openid profile email tickets:read"
-
-
-async def add_clients(house: House) -> dict[str, dict[str, str]]:
-    """One client for each way of proving who it is, and one that is a device."""
-    keys = (public_jwk(EC_KEY, kid="k"),)
-    kinds: dict[str, dict[str, Any]] = {
-        "basic": {"token_endpoint_auth_method": "client_secret_basic"},
-        "post": {"token_endpoint_auth_method": "client_secret_post"},
-        "key": {
-            "token_endpoint_auth_method": "private_key_jwt",
-            "token_endpoint_auth_signing_alg": "ES256",
-            "request_object_signing_alg": "ES256",
-            "jwks": keys,
-        },
-        "television": {"grant_types": (DEVICE_GRANT, REFRESH_GRANT)},
-    }
-    made = {"ledger": {"id": "ledger"}}
-    for name, registration in kinds.items():
-        secret = await add_client(house, name, redirect_uris=(REDIRECT,), **registration)
-        made[name] = {"id": name, "secret": secret}
-    return made
-
-
-def private_key() -> str:
-    """PKCS #8, which is what the Web Cryptography API reads."""
-    return base64.b64encode(EC_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).decode()
-
-
-class Ran:
-    """What came of the flows."""
-
-    def __init__(self, house: House, seen: dict[str, dict[str, Any]]) -> None:
-        self.house = house
-        self._seen = seen
-
-    def __getitem__(self, flow: str) -> dict[str, Any]:
-        outcome = self._seen[flow]
-        assert "broke" not in outcome, outcome["broke"]
-        return outcome
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +22,8 @@ async def ran(
 ) -> Ran:
     web = WebAccess(database, owner_database, auditor_database, clock=RunningClock())
     async with serve(web, tmp_path_factory.mktemp("served")) as served:
-        house = served.house
-        asked = {
-            "issuer": house.domain.issuer,
-            "ca": str(served.ca),
-            "cookie": (await house.begin()).token,
-            "redirect": REDIRECT,
-            "scope": SCOPE,
-            "api": "/api/v1/tickets?limit=1",
-            "invitation": await invite(house),
-            "clients": await add_clients(house),
-            "key": private_key(),
-        }
-        return Ran(house, await run_npm("oauth4webapi.mjs", asked))
+        asked = await tell(served, invitation=await invite(served.house))
+        return Ran(served.house, await run_npm("oauth4webapi.mjs", asked))
 
 
 async def test_code_and_pkce(ran: Ran) -> None:
