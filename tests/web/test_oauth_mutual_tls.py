@@ -95,7 +95,7 @@ def certificate_of(world: World, name: str) -> tuple[LeafFiles, bytes, dict[str,
 async def test_a_certificate_proves_the_client_and_its_tokens_are_bound_to_it(
     database: Database, owner_database: Database, auditor_database: Database, tmp_path: Path
 ) -> None:
-    web = WebAccess(database, owner_database, auditor_database, RunningClock())
+    web = WebAccess(database, owner_database, auditor_database, clock=RunningClock())
     async with behind_the_edge(web, tmp_path) as (world, house):
         files, der, jwk = certificate_of(world, "bank")
         other, _, _ = certificate_of(world, "stranger")
