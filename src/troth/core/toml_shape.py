@@ -112,8 +112,6 @@ def _describe(expected: msgspec.inspect.Type) -> tuple[str, str]:
             return f"one of {', '.join(words)}", words[0]
         case msgspec.inspect.BoolType():
             return "true or false", "true"
-        case msgspec.inspect.LiteralType(values=values):
-            return f"one of {', '.join(map(str, values))}", f'"{values[0]}"'
         case msgspec.inspect.StrType():
             return "text in quotes", '"…"'
         case msgspec.inspect.CustomType():
