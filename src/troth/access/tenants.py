@@ -10,15 +10,18 @@ from troth.access.cache import BoundedCache
 from troth.core.branding import DEFAULT_COLOUR, is_colour
 from troth.core.clock import Clock
 from troth.core.db import Database
-from troth.core.errors import NotFound
+from troth.core.errors import NotFound, Unavailable
 from troth.core.names import HTTPS_PORT, MUTUAL_TLS_PREFIX, origin_of
 from troth.core.policy import TenantPolicy, read_policy
 
 _HOST = re.compile(r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?", re.ASCII)
 
-_KEEP = timedelta(seconds=10)
-_KEEP_UNKNOWN = timedelta(seconds=1)
-"""Short, so that a domain that was just added serves within a second."""
+_KEEP = timedelta(seconds=1)
+"""Short, so that within a second a domain that was just added serves, and one that was removed does not."""
+
+
+_STRANGERS = 200
+"""Lookups a second on behalf of strangers, by each instance."""
 
 
 class Logo(msgspec.Struct, frozen=True):
@@ -71,8 +74,8 @@ def read_host(header: str) -> str:
 class DomainDirectory:
     """Looks domains up, one query each, and keeps a bounded number of them for seconds.
 
-    A suspended tenant's domains are unknown; what was begun on them ends at once in the database, see
-    `troth.session_alive`.
+    Domains of a suspended tenant, removed ones and those whose owner is not proved are unknown; what was
+    begun on them ends at once in the database, see `troth.session_alive`.
     """
 
     def __init__(
@@ -83,6 +86,12 @@ class DomainDirectory:
         self._port = port
         self._known: BoundedCache[str, Domain] = BoundedCache(capacity)
         self._unknown: BoundedCache[str, bool] = BoundedCache(capacity)
+        self._lookups = 0
+        self._second_ends = clock.now()
+
+    def __len__(self) -> int:
+        """How many names are remembered, known and unknown ones."""
+        return len(self._known) + len(self._unknown)
 
     async def find(self, host: str) -> Domain:
         """The domain of a Host header. Raises NotFound when there is none."""
@@ -95,17 +104,33 @@ class DomainDirectory:
             raise NotFound("No such site.", detail=name)
         return await self._load(name)
 
+    async def find_for_stranger(self, host: str) -> Domain:
+        """The same for somebody who has shown nothing yet, not even that the name has a certificate.
+
+        Any name can be asked for in a handshake: at most `_STRANGERS` of them a second are looked up, and
+        beyond that nobody new gets a certificate. What was certified before goes on. Raises Unavailable then.
+        """
+        name = read_host(host)
+        now = self._clock.now()
+        if self._known.get(name, now) is None and not self._unknown.get(name, now):
+            if now >= self._second_ends:
+                self._second_ends, self._lookups = now + _KEEP, 0
+            if self._lookups >= _STRANGERS:
+                raise Unavailable("Too many unknown names are asked for.", detail=name)
+            self._lookups += 1
+        return await self.find(host)
+
     async def _load(self, name: str) -> Domain:
         row = await self._database.fetchrow(
             "select d.name, d.app, d.branding, t.id, t.slug, t.name as tenant_name, t.policy"
             " from troth.domain d join troth.tenant t on t.id = d.tenant_id"
-            " where d.name in ($1, $2) and t.active order by d.name = $1 desc limit 1",
+            " where d.name in ($1, $2) and t.active and d.state = 'active' order by d.name = $1 desc limit 1",
             name,
             name.removeprefix(MUTUAL_TLS_PREFIX),
         )
         now = self._clock.now()
         if row is None:
-            self._unknown.put(name, True, now + _KEEP_UNKNOWN)
+            self._unknown.put(name, True, now + _KEEP)
             raise NotFound("No such site.", detail=name)
         branding = _branding(row["branding"], row["tenant_name"])
         domain = Domain(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import client, keys, role
+from troth.cli import client, domain, keys, role, tenant
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -40,7 +40,15 @@ HttpPort = Annotated[
     ),
 ]
 
-for _noun, _verbs in {"role": role.roles, "client": client.clients, "keys": keys.keys}.items():
+_NOUNS = {
+    "tenant": tenant.tenants,
+    "domain": domain.domains,
+    "role": role.roles,
+    "client": client.clients,
+    "keys": keys.keys,
+}
+
+for _noun, _verbs in _NOUNS.items():
     app.add_typer(_verbs, name=_noun, rich_help_panel="Administration")
 
 

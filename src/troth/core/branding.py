@@ -56,6 +56,19 @@ def contrast_with_white(colour: str) -> float:
     return contrast(colour, "#ffffff")
 
 
+def check_colour(colour: str) -> None:
+    """Raise ValueError with a sentence when this is no colour that carries white text."""
+    if not is_colour(colour):
+        raise ValueError("This is no colour; write it as #rrggbb, like #1f4e79.")
+    ratio = contrast_with_white(colour)
+    if ratio < READABLE:
+        # Rounded down: a contrast of 4.499 must not read as the 4.5 that it misses.
+        raise ValueError(
+            f"White text on {colour} has a contrast of {int(ratio * 100) / 100:.2f}:1, less than 4.5:1. "
+            f"The nearest darker colour that passes is {darken_until_readable(colour)}."
+        )
+
+
 def darken_until_readable(colour: str) -> str:
     """The nearest darker shade of the same hue on which white text can be read."""
     parts = channels(colour)
@@ -70,12 +83,18 @@ def check_logo(file: Path) -> None:
     """Raise ValueError with a sentence when `file` is no harmless SVG or PNG, OSError when unreadable."""
     if file.stat().st_size > MAX_LOGO_BYTES:
         raise ValueError(f"The logo is larger than {MAX_LOGO_BYTES // 1024} KiB.")
-    content = file.read_bytes()
-    if file.suffix.lower() == ".png":
+    check_picture(file.read_bytes(), file.suffix)
+
+
+def check_picture(content: bytes, suffix: str) -> None:
+    """The same for what was read already: `suffix` is its file's, `.svg` or `.png`."""
+    if len(content) > MAX_LOGO_BYTES:
+        raise ValueError(f"The logo is larger than {MAX_LOGO_BYTES // 1024} KiB.")
+    if suffix.lower() == ".png":
         if not content.startswith(_PNG):
             raise ValueError("The logo is called .png, but it holds no PNG image.")
         return
-    if file.suffix.lower() != ".svg":
+    if suffix.lower() != ".svg":
         raise ValueError("The logo is neither an .svg nor a .png file.")
     _check_svg(content)
 

@@ -150,6 +150,7 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         database=_resolve(document.database, "binaries", folder),
         mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
         passwords=_resolve(document.passwords, "breached", folder),
+        acme=document.acme and _resolve(document.acme, "ca", folder),
         apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
         clients={
             name: _resolve(_resolve(client, "jwks", folder), "tls_client_auth_authorities", folder)

@@ -140,6 +140,27 @@ def _check_mail(document: Document, faults: Faults) -> None:
         faults.add(("mail", "user"), "A user needs a password.", "Give user and password_file, or neither.")
 
 
+def _check_acme(document: Document, faults: Faults) -> None:
+    for server in document.dns.servers:
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            faults.add(("dns", "servers"), "This is no IP address.", 'Write it like "9.9.9.9".')
+    acme = document.acme
+    if acme is None:
+        return
+    if not acme.directory.startswith("https://"):
+        hint = "Let's Encrypt's is https://acme-v02.api.letsencrypt.org/directory."
+        faults.add(("acme", "directory"), "This is no https:// address.", hint)
+    if not _EMAIL.fullmatch(acme.contact):
+        faults.add(("acme", "contact"), "This is no e-mail address.", "Name one that is read.")
+    if not acme.terms_agreed:
+        hint = "Read the authority's terms; to agree to them, write terms_agreed = true."
+        faults.add(("acme", "terms_agreed"), "Certificates are issued only to who agrees to the terms.", hint)
+    if acme.ca is not None and not acme.ca.is_file():
+        faults.add(("acme", "ca"), "There is no such file.", "Name a PEM file, or leave the key out.")
+
+
 def _check_domains(document: Document, faults: Faults) -> None:
     first: dict[str, int] = {}
     for index, domain in enumerate(document.domains):
@@ -275,6 +296,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_texts,
     _check_edge,
     _check_mail,
+    _check_acme,
     _check_domains,
     _check_apps,
     _check_scopes,

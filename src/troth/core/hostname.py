@@ -5,8 +5,23 @@ import re
 
 import idna
 
+from troth.core.names import MUTUAL_TLS_PREFIX
+
+MAX_LENGTH = 253
+"""Of a name in the DNS (RFC 1035 section 2.3.4), which a domain's alias for mutual TLS is too."""
+
 _RESERVED = re.compile(r"(.+\.)?troth\.internal")
 """The platform's own probes live there."""
+
+
+LOCAL_SUFFIXES = ("localhost", "internal", "test", "example", "invalid")
+"""No registry gives out names under these, and no public authority certifies them (RFC 6761; ICANN keeps
+.internal for private use): whose they are, the operator says."""
+
+
+def is_local(host: str) -> bool:
+    """Whether a normalised name is one that only this platform's own network knows."""
+    return host.rpartition(".")[2] in LOCAL_SUFFIXES
 
 
 def normalise_host(name: str) -> str:
@@ -27,6 +42,8 @@ def normalise_host(name: str) -> str:
         raise ValueError("This is an address, not a host name.")
     if _RESERVED.fullmatch(host):
         raise ValueError("Names under troth.internal are the platform's own.")
+    if len(MUTUAL_TLS_PREFIX + host) > MAX_LENGTH:
+        raise ValueError(f"A domain has at most {MAX_LENGTH - len(MUTUAL_TLS_PREFIX)} characters.")
     return host
 
 

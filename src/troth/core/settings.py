@@ -52,6 +52,23 @@ class CertificateSettings(_Table, frozen=True, kw_only=True):
     lifetime_minutes: Annotated[int, msgspec.Meta(ge=1, le=60 * 24 * 30)] = 60 * 24
 
 
+class AcmeSettings(_Table, frozen=True, kw_only=True):
+    """An authority that certifies public names (RFC 8555): its `directory`, an e-mail address of ours, and
+    whether its terms are agreed to. `ca` is what a directory of one's own is trusted by."""
+
+    directory: str
+    contact: str
+    terms_agreed: bool
+    ca: Path | None = None
+
+
+class DnsSettings(_Table, frozen=True, kw_only=True):
+    """Which name servers are asked who owns a domain; none named: those of this machine."""
+
+    servers: tuple[str, ...] = ()
+    port: Port = 53
+
+
 class WebSettings(_Table, frozen=True, kw_only=True):
     """`instances` of Troth's own web service."""
 
@@ -181,6 +198,8 @@ class Document(_Table, frozen=True, kw_only=True):
     web: WebSettings = WebSettings()
     mail: MailSettings | None = None
     passwords: PasswordSettings = PasswordSettings()
+    acme: AcmeSettings | None = None
+    dns: DnsSettings = DnsSettings()
     tenants: dict[str, TenantSettings]
     domains: tuple[DomainSettings, ...]
     apps: dict[str, AppSettings]

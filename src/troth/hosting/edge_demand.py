@@ -7,6 +7,7 @@ its path, which passes it on to the web service over mutual TLS. No answer means
 
 from typing import Any
 
+from troth.core.hostname import LOCAL_SUFFIXES
 from troth.hosting.edge_proxy import ask_known
 from troth.hosting.edge_state import ALIAS_PATTERN, SERVICES, Acme, EdgeState, OnDemand
 
@@ -14,9 +15,6 @@ Json = dict[str, Any]
 
 AUTHORITY = "troth"
 """What Caddy calls the platform's own public authority."""
-
-LOCAL_SUFFIXES = ("localhost", "internal", "test", "example", "invalid")
-"""Names that no public authority certifies (RFC 6761; ICANN keeps .internal for private use)."""
 
 _NAMES = r"^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])$"
 """A name of two labels or more. A handshake without one, or with an address, meets no policy and fails. No

@@ -1,4 +1,5 @@
-"""`/internal/forward`: the edge asks whose session a request for an application is.
+"""`/internal/forward`: the edge asks whose session a request for an application is. `/internal/known`: is a
+domain served at all, before it gets a certificate or a redirect?
 
 2xx lets it through with what the session grants; any other answer is the browser's. The session is asked of
 the database each time; only the signed token is kept for a while.
@@ -44,7 +45,7 @@ class ForwardServices(Protocol):
 
 
 def routes(services: ForwardServices) -> list[Route]:
-    """The one route; the edge serves nothing under /internal to anybody."""
+    """Both routes; the edge serves nothing under /internal to anybody."""
 
     async def forward(request: Request) -> Response:
         domain = await services.directory.find(request.headers.get("host", ""))
@@ -62,7 +63,14 @@ def routes(services: ForwardServices) -> list[Route]:
         # 3. The application gets a token, never the cookie.
         return Response(status_code=200, headers=await _granted(services, domain, session, vouched))
 
-    return [Route("/internal/forward", problems(forward), methods=["GET"])]
+    async def known(request: Request) -> Response:
+        await services.directory.find_for_stranger(request.headers.get("host", ""))
+        return Response(status_code=204, headers=NO_STORE)
+
+    return [
+        Route("/internal/forward", problems(forward), methods=["GET"]),
+        Route("/internal/known", problems(known), methods=["GET"]),
+    ]
 
 
 async def _granted(
@@ -116,6 +124,7 @@ def _brand(domain: Domain) -> dict[str, str]:
     """Header values are ASCII (RFC 9110 section 5.5), names are not: percent-encoded UTF-8."""
     return {
         **NO_STORE,
+        "X-Troth-App": domain.app,
         "X-Troth-Tenant": domain.tenant,
         "X-Troth-Domain-Name": quote(domain.branding.name, safe=""),
         "X-Troth-Colour": domain.branding.colour,

@@ -1,8 +1,8 @@
 """Bringing the database in line with troth.toml: tenants, domains, roles, clients, users.
 
 Everything here may be repeated at every start. What the file no longer names stays in the database, where it
-opens nothing: the edge serves only the domains of the file, and clients and users that were taken out of it
-are disabled.
+opens nothing: domains, clients and users that were taken out of it are out of service. What was added while
+the platform ran is not the file's to take away.
 """
 
 from uuid import UUID
@@ -84,6 +84,11 @@ async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
         tenants = {slug: await _tenant(connection, slug, one) for slug, one in settings.tenants.items()}
         for domain in settings.domains:
             await _domain(connection, domain, tenants[domain.tenant])
+        await connection.execute(
+            "select troth.remove_domain(name) from troth.domain"
+            " where not added and state <> 'removed' and name <> all($1)",
+            [domain.name for domain in settings.domains],
+        )
         for name, role in settings.roles.items():
             await _role(connection, name, role)
         for identifier, client in settings.clients.items():
@@ -96,8 +101,9 @@ async def declare(settings: Settings, owner: Database) -> dict[str, UUID]:
 
 async def _tenant(connection: Connection, slug: str, tenant: TenantSettings) -> UUID:
     return await connection.fetchval(
-        "insert into troth.tenant (id, slug, name, policy) values ($1, $2, $3, $4)"
-        " on conflict (slug) do update set name = excluded.name, policy = excluded.policy returning id",
+        "insert into troth.tenant (id, slug, name, policy, added) values ($1, $2, $3, $4, false)"
+        " on conflict (slug) do update set name = excluded.name, policy = excluded.policy, added = false"
+        " returning id",
         uuid7(),
         slug,
         tenant.name,
@@ -107,9 +113,7 @@ async def _tenant(connection: Connection, slug: str, tenant: TenantSettings) -> 
 
 async def _domain(connection: Connection, domain: DomainSettings, tenant: UUID) -> None:
     await connection.execute(
-        "insert into troth.domain (name, tenant_id, app, branding) values ($1, $2, $3, $4)"
-        " on conflict (name) do update set tenant_id = excluded.tenant_id, app = excluded.app,"
-        " branding = excluded.branding",
+        "select troth.put_domain($1, $2, $3, $4, false)",
         domain.name,
         tenant,
         domain.app,

@@ -2,22 +2,28 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import httpx
 
+from troth.core.ca import LeafFiles
 from troth.core.config import Settings
 from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace, Visitor
+from troth.core.secret import new_token, write_secret
+from troth.core.settings import AcmeSettings
 from troth.core.state import State
 from troth.hosting.edge import render
 from troth.hosting.edge_admin import EdgeAdmin, Upstream, caddy_binary, config_file, start_spec
 from troth.hosting.edge_proxy import NOTICED_SECONDS
 from troth.hosting.edge_state import (
     WEB,
+    Acme,
     EdgeApp,
     EdgeDomain,
     EdgeState,
+    OnDemand,
     PrivateListener,
 )
 from troth.hosting.health import ReadinessProbe
@@ -31,6 +37,10 @@ from troth.wiring.waiting import until
 
 EDGE = Holder(trust="callers", name="edge", usage="client")
 KEEPER = Holder(trust="callers", name="keeper", usage="client")
+
+
+_SYSTEM_ROOTS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+"""Whom this machine trusts, on Debian and on Fedora."""
 
 
 class ServicesPart:
@@ -53,6 +63,7 @@ class ServicesPart:
         self._supervisor = supervisor
         self._ports = ports
         self._private = Endpoint("127.0.0.1", next(private))
+        self._gate = Endpoint("127.0.0.1", next(private))
         self._blueprint = Blueprint(
             settings, state, certificates, private=self._private, web=web, ports=private
         )
@@ -160,7 +171,7 @@ class ServicesPart:
         instances = tuple(
             (view.name, Endpoint.read(view.endpoint)) for view in self.instances() if view.phase == "ready"
         )
-        return (("edge for applications", self._private), *instances)
+        return (("edge for applications", self._private), ("gate of certificates", self._gate), *instances)
 
     async def _replace(self, service: str) -> None:
         """New instances with new certificates. Whatever belongs to none of those that live in the end is
@@ -207,6 +218,16 @@ class ServicesPart:
             storage=self._state.run / "edge",
             access_log=self._state.logs / "access.log",
             log=self._state.logs / "edge.log",
+            on_demand=self._on_demand(),
+        )
+
+    def _on_demand(self) -> OnDemand:
+        authority = self._certificates.ca("public")
+        return OnDemand(
+            gate=self._gate,
+            password=self._state.run / "edge" / "gate.secret",
+            authority=LeafFiles(authority, authority.with_suffix(".key")),
+            acme=_acme(self._settings.acme),
         )
 
     async def _rebalance(self) -> None:
@@ -217,6 +238,7 @@ class ServicesPart:
     async def _start_edge(self, tell: Tell) -> str:
         edge = self._edge_state()
         edge.storage.mkdir(mode=0o700, exist_ok=True)
+        write_secret(self._on_demand().password, new_token().encode())
         log = self._state.logs / "edge-start.log"
         self._edge = self._supervisor.start(start_spec(edge, binary=caddy_binary(), log=log))
         self._admin = EdgeAdmin(edge.admin_socket, config_file(edge))
@@ -246,6 +268,13 @@ def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
         return f"{fleet.size} instances are ready, mutual TLS"
 
     return start
+
+
+def _acme(settings: AcmeSettings | None) -> Acme | None:
+    if settings is None:
+        return None
+    roots = (settings.ca,) if settings.ca else tuple(file for file in _SYSTEM_ROOTS if file.is_file())[:1]
+    return Acme(directory=settings.directory, contact=settings.contact, roots=roots)
 
 
 def _public(domain: str) -> Holder:
