@@ -82,13 +82,19 @@ class Access:
     """Everything that access needs, composed as wiring does it."""
 
     def __init__(
-        self, database: Database, owner: Database, auditor: Database, *, clock: HeldClock | None = None
+        self,
+        database: Database,
+        owner: Database,
+        auditor: Database,
+        *,
+        clock: HeldClock | None = None,
+        root: Secret | None = None,
     ) -> None:
         self.database = database
         self.owner = owner
         self.auditor = auditor
         self.clock = clock or HeldClock()
-        self.ring = KeyRing(database, Secret(secrets.token_bytes(32)))
+        self.ring = KeyRing(database, root or Secret(secrets.token_bytes(32)))
         self.sealer = Sealer(self.ring)
         self.directory = DomainDirectory(database, self.clock, port=PORT)
         self.passwords = Passwords(threads=2, waiting=32)
