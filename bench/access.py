@@ -111,7 +111,8 @@ async def measure(server: Server) -> tuple[Entry, ...]:
     await bootstrap(server.target(SUPERUSER, "postgres"))
     await migrate(server.target(OWNER))
     opened = [await Database.open(server.target(role), max_size=2) for role in (APP, OWNER, AUDITOR)]
-    access = Access(*opened)
+    database, owner, auditor = opened
+    access = Access(database, owner, auditor)
     try:
         house = await furnish(access)
         return (await measure_session(house), *await measure_tokens(house))

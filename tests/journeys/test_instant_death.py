@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from support.configuration import LOGO, MINIMAL, SCHEMA
-from support.platform import RESIDENTS, Troth, ended, state_folder, troth
+from support.platform import RESIDENTS, Troth, ended, state_folder, troth, until
 from troth.access.visit import Account, Visit, sign_in, sign_out
 from troth.core.names import SESSION_COOKIE
 from troth.core.reach import Visitor
@@ -99,3 +99,17 @@ async def test_a_stream_ends_with_its_session_and_no_other(streaming: Troth, vis
     assert not other.done()
     await sign_out(visitor, streaming.face, staying)
     await asyncio.wait_for(other, 15)
+
+
+async def test_the_bound_is_measured_by_itself_and_published(streaming: Troth) -> None:
+    seen = await until(
+        streaming.status, lambda status: bool(status["bound"]["bound"]), seconds=90, what="a measurement"
+    )
+    bound, feeds = seen["bound"]["bound"], seen["bound"]["feeds"]
+    assert bound["never"] == 0
+    assert bound["opened"] == []
+    assert 0 < bound["p50"] <= bound["p99"] <= bound["longest"]
+    assert {one["instance"]: one["lively"] for one in feeds} == {"web-1": True, "web-2": True}
+    line = (await streaming.factsheet())["access.sessions"]
+    assert line["verdict"] == "proved"
+    assert "measurements in" in line["evidence"]

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from troth.access.bound import Watched, judge_bound
 from troth.access.forgery import claims_of, forgeries
 from troth.access.oauth.strict_client import Attempt, ProbeClients, StrictClient
 from troth.access.visit import (
@@ -40,7 +41,8 @@ class AccessView(msgspec.Struct, frozen=True):
     `member` may do everything in its tenant, `outsider` has no scope at all; both belong to a tenant made for
     probing. `mint` signs claims with the issuer's own key, the given ones replacing the usual. `instances`
     are asked one by one. `rows_without_grants` counts what the database shows to a context without grants.
-    `visitor` opens a way to the public side. `clients` are those made for probing.
+    `visitor` opens a way to the public side. `clients` are those made for probing. `watched` is what was
+    measured of the bound so far.
     """
 
     face: PublicFace
@@ -52,6 +54,7 @@ class AccessView(msgspec.Struct, frozen=True):
     mint: Callable[[str, Mapping[str, object]], Awaitable[str]]
     instances: Callable[[], Awaitable[tuple[Ask, ...]]]
     rows_without_grants: Callable[[str], Awaitable[int]]
+    watched: Callable[[], Awaitable[Watched]]
 
 
 def probes(view: AccessView) -> tuple[Probe, ...]:
@@ -207,7 +210,7 @@ def judge_tokens(opened: int, refused: Mapping[str, int], seconds: int) -> Findi
 
 
 async def probe_sessions(view: AccessView) -> Finding:
-    """Sign in, sign out, and ask every instance until it refuses the token."""
+    """Sign in, sign out, ask every instance until it refuses the token, and look at the bound so far."""
     instances = await view.instances()
     async with view.visitor() as visitor:
         anonymous = await visitor.request(
@@ -222,7 +225,8 @@ async def probe_sessions(view: AccessView) -> Finding:
             *(_until_refused(ask, visit.domain, token, started) for ask in instances)
         )
         again = await request_token(visitor, visit)
-    return judge_sessions(anonymous.status_code, tuple(before), tuple(waits), again.status_code)
+    own = judge_sessions(anonymous.status_code, tuple(before), tuple(waits), again.status_code)
+    return judge_bound(own, await view.watched())
 
 
 async def _until_refused(ask: Ask, domain: str, token: str, started: float) -> float | None:

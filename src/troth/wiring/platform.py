@@ -20,9 +20,11 @@ from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
+from troth.wiring import bounding
 from troth.wiring.administration import Office
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.blueprint import WebConfiguration
+from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Held
 from troth.wiring.client_secrets import declare_client_secrets
 from troth.wiring.database import DatabasePart, check_size, find_programs
@@ -117,7 +119,10 @@ class Platform:
         self._mailing = settings.mail and Mailing(
             settings.mail, state, self._database.target, self._services.face.https_port
         )
-        self._probing = Probing(settings, state, self._certificates, self._database, self._services)
+        self._bounding = Bounding(state, self._certificates, self._database, self._services)
+        self._probing = Probing(
+            settings, state, self._certificates, self._database, self._services, self._bounding
+        )
 
     def plan(self) -> Plan:
         """For the keeper."""
@@ -141,6 +146,7 @@ class Platform:
                     work=self._renew,
                     limit=60.0 + REPLACEMENT_SECONDS * self._services.size,
                 ),
+                Duty(name="bound", every=bounding.EVERY_SECONDS, work=self._bounding.measure, limit=60.0),
                 *self._post_duty(),
             ),
             status={
@@ -149,6 +155,7 @@ class Platform:
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
                 "alarms": self._report_alarms,
+                "bound": self._bounding.watched,
             },
             troubles=self._find_troubles,
             actions={

@@ -38,6 +38,7 @@ from troth.data.sealing import read_header
 from troth.hosting import network
 from troth.hosting import promises as hosting
 from troth.hosting.edge_state import WEB
+from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.database import DatabasePart
 from troth.wiring.declaration import (
@@ -67,12 +68,14 @@ class Probing:
         certificates: Certificates,
         database: DatabasePart,
         services: ServicesPart,
+        bounding: Bounding,
     ) -> None:
         self._settings = settings
         self._state = state
         self._certificates = certificates
         self._database = database
         self._services = services
+        self._bounding = bounding
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -202,6 +205,7 @@ class Probing:
             mint=mint,
             instances=instances,
             rows_without_grants=rows_without_grants,
+            watched=self._bounding.watched,
         )
 
     def account(self, email: str) -> Account:
