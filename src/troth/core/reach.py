@@ -12,13 +12,24 @@ from troth.core.names import origin_of
 
 
 class PublicFace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the edge meets the public: its address, its two ports, its client domains and their CA."""
+    """Where the edge meets the public: its address, its two ports, client domains and their CA.
+
+    Of very many domains `domains` is a sample; `served` is how many there are, if that is more.
+    """
 
     address: str
     https_port: int
     http_port: int
     domains: tuple[str, ...]
     ca: Path
+    served: int = 0
+
+    @property
+    def visited(self) -> str:
+        """How many domains a probe looks at, in words: it must not claim those that it left out."""
+        if self.served <= len(self.domains):
+            return f"{len(self.domains)} domains"
+        return f"{len(self.domains)} of {self.served:,} domains, chosen at random"
 
     def origin(self, domain: str) -> str:
         """The origin of a client domain."""

@@ -126,7 +126,7 @@ async def probe_https(face: PublicFace) -> Finding:
         return Finding("broken", "; ".join(faults) + ".", raw)
     return Finding(
         "proved",
-        f"A plain request to each of {len(face.domains)} domains got a redirect to HTTPS and nothing more.",
+        f"A plain request to each of {face.visited} got a redirect to HTTPS and nothing more.",
         raw,
     )
 
@@ -149,7 +149,7 @@ async def probe_hsts(face: PublicFace) -> Finding:
         return Finding("broken", "; ".join(faults) + ".", raw)
     return Finding(
         "proved",
-        f"{len(face.domains)} domains: valid certificate, redirect on the same host, max-age of a year or "
+        f"{face.visited}: valid certificate, redirect on the same host, max-age of a year or "
         "more, includeSubDomains, preload.",
         raw,
     )

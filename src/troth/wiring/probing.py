@@ -26,7 +26,7 @@ from troth.core.errors import PlatformError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
 from troth.core.promise import Drill, Probe
-from troth.core.reach import Visitor
+from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import Secret
 from troth.core.state import State
 from troth.data import promises as data
@@ -52,6 +52,7 @@ from troth.wiring.declaration import (
     read_signins,
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
+from troth.wiring.sampling import sample
 from troth.wiring.services import KEEPER, ServicesPart
 
 _STRANGER = Holder(trust="strangers", name="stranger", usage="client")
@@ -82,7 +83,8 @@ class Probing:
     async def factsheet(self, _: dict[str, object]) -> dict[str, object]:
         """Run every probe now and put the factsheet together."""
         async with self._one_round, self._databases(APP, AUDITOR) as (app, auditor):
-            evidence = await gather_evidence(self._probes(app, auditor), self._clock)
+            face = await self._sample(auditor)
+            evidence = await gather_evidence(self._probes(app, auditor, face), self._clock)
         drilled = {one.promise: told(one) for one in read_drilled(self._state)}
         sheet = draw_up(self._settings.platform.name, evidence, self._clock.now(), drilled)
         return msgspec.to_builtins(sheet)
@@ -90,14 +92,15 @@ class Probing:
     async def drills(self, _: dict[str, object]) -> dict[str, object]:
         """The promises that can be drilled, and what each drill breaks."""
         async with self._databases(APP, AUDITOR, OWNER) as (app, auditor, owner):
-            known = self._drills(app, auditor, owner)
+            known = self._drills(app, auditor, owner, self._services.face)
         return {"drills": [{"promise": one.promise, "defect": one.defect} for one in known]}
 
     async def drill(self, asked: dict[str, object]) -> dict[str, object]:
         """Break one promise on purpose, look, and mend it. Raises PlatformError for one without a drill."""
         async with self._one_round, self._databases(APP, AUDITOR, OWNER) as (app, auditor, owner):
-            drills = {one.promise: one for one in self._drills(app, auditor, owner)}
-            probes = {one.promise: one for one in self._probes(app, auditor)}
+            face = await self._sample(auditor)
+            drills = {one.promise: one for one in self._drills(app, auditor, owner, face)}
+            probes = {one.promise: one for one in self._probes(app, auditor, face)}
             name = str(asked.get("promise", ""))
             if name not in drills:
                 raise PlatformError(
@@ -117,21 +120,26 @@ class Probing:
                 opened.append(database)
             yield tuple(opened)
 
-    def _probes(self, app: Database, auditor: Database) -> tuple[Probe, ...]:
+    async def _sample(self, auditor: Database) -> PublicFace:
+        return await sample(self._services.face, auditor, acme=self._settings.acme is not None)
+
+    def _probes(self, app: Database, auditor: Database, face: PublicFace) -> tuple[Probe, ...]:
         return (
-            *hosting.probes(self._hosting_view()),
+            *hosting.probes(self._hosting_view(face)),
             *data.probes(self._data_view(auditor)),
-            *access.probes(self._access_view(app, auditor)),
+            *access.probes(self._access_view(app, auditor, face)),
         )
 
-    def _drills(self, app: Database, auditor: Database, owner: Database) -> tuple[Drill, ...]:
+    def _drills(
+        self, app: Database, auditor: Database, owner: Database, face: PublicFace
+    ) -> tuple[Drill, ...]:
         defects = PlantedDefects(owner)
         return (
             *data.drills(self._data_view(auditor), defects.weaken),
-            *access_drills(self._access_view(app, auditor), Defects(defects.promote, defects.register)),
+            *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )
 
-    def _hosting_view(self) -> hosting.HostingView:
+    def _hosting_view(self, face: PublicFace) -> hosting.HostingView:
         async def listeners() -> tuple[hosting.Listener, ...]:
             return await asyncio.to_thread(network.listeners, self._state.root)
 
@@ -142,7 +150,7 @@ class Probing:
                 if view.phase in _SERVING
             )
 
-        return hosting.HostingView(self._services.face, listeners, instances)
+        return hosting.HostingView(face, listeners, instances)
 
     def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self._services.ready.is_ready(Endpoint.read(endpoint))
@@ -177,7 +185,7 @@ class Probing:
             *(Port(f"{one.name} PostgreSQL", one.postgres, "postgres") for one in databases),
         )
 
-    def _access_view(self, app: Database, auditor: Database) -> access.AccessView:
+    def _access_view(self, app: Database, auditor: Database, face: PublicFace) -> access.AccessView:
         port = self._services.face.https_port
         directory = DomainDirectory(app, self._clock, port=port)
         ring = KeyRing(app, read_root_key(self._state.root_key))
@@ -196,7 +204,7 @@ class Probing:
             return await count_rows_without_grants(app, auditor, collection)
 
         return access.AccessView(
-            face=self._services.face,
+            face=face,
             visitor=self.visitor,
             clients=ProbeClients(*PROBE_CLIENTS, PROBE_CALLBACK, f"{CANARIES}:read"),
             member=self.account(PROBE_MEMBER),
