@@ -11,7 +11,14 @@ from support import console
 from support.platform import Troth
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/api.md", "docs/operations.md", "docs/configuration.md", "docs/administration.md")
+PAGES = (
+    "README.md",
+    "docs/api.md",
+    "docs/operations.md",
+    "docs/configuration.md",
+    "docs/administration.md",
+    "docs/oauth.md",
+)
 
 pytestmark = [
     pytest.mark.journey,

@@ -18,7 +18,7 @@ from playwright.async_api import Browser
 
 from support.chromium import context, program
 from support.person import Person, signed_in
-from support.platform import ANNA, OWNERS, RESIDENTS, Troth
+from support.platform import ANNA, OWNERS, RESIDENTS, Troth, troth
 
 NPM = Path(__file__).parents[1] / "npm"
 SCOPE = "openid profile email tickets:read:own announcements:read"
@@ -42,7 +42,9 @@ class Client:
 
 
 @asynccontextmanager
-async def openid_client(platform: Troth, *, revoke: bool = False) -> AsyncGenerator[Client]:
+async def openid_client(
+    platform: Troth, *, identifier: str = "ledger", **more: Any
+) -> AsyncGenerator[Client]:
     process = await asyncio.create_subprocess_exec(
         program("node"),
         str(NPM / "openid_client.mjs"),
@@ -53,7 +55,7 @@ async def openid_client(platform: Troth, *, revoke: bool = False) -> AsyncGenera
     )
     try:
         assert process.stdin is not None
-        asked = {"issuer": platform.origin(RESIDENTS), "clientId": "ledger", "scope": SCOPE, "revoke": revoke}
+        asked = {"issuer": platform.origin(RESIDENTS), "clientId": identifier, "scope": SCOPE, **more}
         process.stdin.write(json.dumps(asked).encode())
         process.stdin.close()
         yield Client(process)
@@ -100,16 +102,54 @@ async def test_openid_client_connects_within_its_scopes_until_the_person_signs_o
             assert (await another.call("GET", "tickets", token=seen["token"])).status_code == 401
 
 
-async def test_openid_client_gives_its_token_back(platform: Troth) -> None:
-    async with signed_in(platform, ANNA) as anna, openid_client(platform, revoke=True) as client:
+@asynccontextmanager
+async def added(platform: Troth, identifier: str, method: str = "client_secret_basic") -> AsyncGenerator[str]:
+    """A confidential client that the operator adds while the platform runs; yields its secret."""
+    mine = ("--tenant", "lindenhof", "--state", platform.state.root)
+    scopes = ("--scope", "tickets:read:own", "--scope", "announcements:read")
+    how = ("--method", method, "--redirect", "http://127.0.0.1/callback")
+    done = await asyncio.to_thread(
+        troth, "client", "add", identifier, "--name", "Books", *how, *scopes, *mine, "--json"
+    )
+    assert done.status == 0, done.errors
+    try:
+        yield json.loads(done.output)["secret"]
+    finally:
+        gone = await asyncio.to_thread(troth, "client", "remove", identifier, *mine)
+    assert gone.status == 0, gone.errors
+
+
+async def test_a_client_that_was_just_added_renews_its_tokens_and_gives_them_back(platform: Troth) -> None:
+    async with (
+        signed_in(platform, ANNA) as anna,
+        added(platform, "books") as secret,
+        openid_client(platform, identifier="books", secret=secret, revoke=True) as client,
+    ):
         address = urlsplit(str((await client.hear())["authorize"]))
         location = await agree(anna, f"{address.path}?{address.query}")
         async with httpx.AsyncClient(trust_env=False) as browser:
             assert (await browser.get(location)).status_code == 200
-        assert (await client.hear())["tickets"]["status"] == 200
-        assert (await client.hear())["revoked"]["status"] == 401
+        first = await client.hear()
+        assert first["tickets"]["status"] == 200
+        renewed = await client.hear()
+        assert (renewed["rotated"], renewed["renewed"]["status"]) == (True, 200)
+        revoked = await client.hear()
+        # All of the grant is over, whichever of its tokens was given back, on every instance.
+        assert (revoked["first"]["status"], revoked["second"]["status"]) == (401, 401)
+        assert revoked["refused"] == "invalid_grant"
         # What the person does in the browser is none the worse for it.
         assert (await anna.call("GET", "tickets")).status_code == 200
+
+
+async def test_a_client_that_is_removed_is_out_at_once(platform: Troth) -> None:
+    async with signed_in(platform, ANNA) as anna:
+        async with added(platform, "brief", "client_secret_post") as secret:
+            code = parse_qs(urlsplit(await agree(anna, authorize(client_id="brief"))).query)["code"][0]
+            tokens = (await exchange(anna, code, client_id="brief", client_secret=secret)).json()
+            assert (await anna.call("GET", "tickets", token=tokens["access_token"])).status_code == 200
+        assert (await anna.call("GET", "tickets", token=tokens["access_token"])).status_code == 401
+        refused = await anna.get(authorize(client_id="brief"))
+        assert (refused.status_code, refused.headers.get("location")) == (400, None)
 
 
 async def test_a_code_is_good_for_one_exchange(platform: Troth) -> None:

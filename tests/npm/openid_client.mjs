@@ -1,6 +1,6 @@
 // The npm package openid-client, unmodified, as a registered third-party client.
 //
-// Reads one JSON object from standard input: {issuer, api, clientId, scope, tamper}. Prints the authorization
+// Reads one JSON object from standard input: {issuer, clientId, secret, scope, revoke}. Prints the authorization
 // URL as a JSON line, waits for the browser at its own redirect URI, and prints what came of it.
 //
 // Its two documented settings are used: a fetch of one's own (names under .localhost lead to this machine,
@@ -19,7 +19,8 @@ const loopback = new Agent({
 });
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-const config = await client.discovery(new URL(asked.issuer), asked.clientId, undefined, client.None(), {
+const proof = asked.secret ? client.ClientSecretBasic(asked.secret) : client.None();
+const config = await client.discovery(new URL(asked.issuer), asked.clientId, undefined, proof, {
   [client.customFetch]: (url, options) => fetch(url, {...options, dispatcher: loopback}),
 });
 
@@ -52,10 +53,10 @@ const tokens = await client.authorizationCodeGrant(config, callback, {
   idTokenExpected: true,
 });
 const claims = tokens.claims();
-const call = async (method, path, body) => {
+const call = async (method, path, body, token = tokens.access_token) => {
   const answer = await client.fetchProtectedResource(
     config,
-    tokens.access_token,
+    token,
     new URL(path, `${asked.issuer}/api/v1/`),
     method,
     body && JSON.stringify(body),
@@ -79,9 +80,17 @@ say({
   beyond: await call("POST", "tickets", {title: "Too much", category: "water", urgency: "low"}),
 });
 
-// The second half: the same token once the test says so, and revocation of it by the client itself.
+// The second half: the tokens are renewed, and then given back by the client itself.
 if (asked.revoke) {
-  await client.tokenRevocation(config, tokens.access_token);
-  say({revoked: await call("GET", "tickets")});
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token);
+  const other = renewed.refresh_token !== tokens.refresh_token && renewed.access_token !== tokens.access_token;
+  say({rotated: other, renewed: await call("GET", "tickets", undefined, renewed.access_token)});
+  await client.tokenRevocation(config, renewed.refresh_token);
+  const again = await client.refreshTokenGrant(config, renewed.refresh_token).catch((error) => ({refused: error.error}));
+  say({
+    first: await call("GET", "tickets"),
+    second: await call("GET", "tickets", undefined, renewed.access_token),
+    refused: again.refused,
+  });
 }
 await loopback.close();
