@@ -32,6 +32,7 @@ from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
+from troth.access.oauth.logout import Logouts
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.refresh_tokens import RefreshTokens
 from troth.access.oauth.registrations import Registrations
@@ -137,6 +138,7 @@ class Access:
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)
         self.registrations = Registrations(database)
         self.interactions = Interactions(self.keys, self.clock)
+        self.logouts = Logouts(database, self.clients, self.keys, self.clock)
         self.decisions = Decisions(database)
         self.token_endpoint = TokenEndpoint(
             database,

@@ -42,7 +42,8 @@ async def set_factor_policy(house: House, policy: str) -> None:
     """The tenant's policy from now on: off, optional or required."""
     async with house.access.owner.transaction() as connection:
         await connection.execute(
-            "update troth.tenant set policy = policy || jsonb_build_object('second_factor', $2::text) where id = $1",
+            "update troth.tenant set policy = policy || jsonb_build_object('second_factor', $2::text)"
+            " where id = $1",
             house.tenant.id,
             policy,
         )

@@ -22,6 +22,7 @@ from troth.core.settings import (
     DomainSettings,
     EdgeSettings,
     MailSettings,
+    OutgoingSettings,
     PasswordSettings,
     PlatformSettings,
     RoleSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "DomainSettings",
     "EdgeSettings",
     "MailSettings",
+    "OutgoingSettings",
     "PasswordSettings",
     "PlatformSettings",
     "RoleSettings",
@@ -151,6 +153,7 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
         passwords=_resolve(document.passwords, "breached", folder),
         acme=document.acme and _resolve(document.acme, "ca", folder),
+        outgoing=_resolve(document.outgoing, "ca", folder),
         apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
         clients={
             name: _resolve(_resolve(client, "jwks", folder), "tls_client_auth_authorities", folder)

@@ -69,6 +69,14 @@ class DnsSettings(_Table, frozen=True, kw_only=True):
     port: Port = 53
 
 
+class OutgoingSettings(_Table, frozen=True, kw_only=True):
+    """What the platform itself calls at the wish of others: the addresses at which clients want to be told of
+    a sign-out. `private` allows addresses that are not public; `ca` is trusted beside the system's."""
+
+    private: bool = False
+    ca: Path | None = None
+
+
 class WebSettings(_Table, frozen=True, kw_only=True):
     """`instances` of Troth's own web service."""
 
@@ -200,6 +208,7 @@ class Document(_Table, frozen=True, kw_only=True):
     passwords: PasswordSettings = PasswordSettings()
     acme: AcmeSettings | None = None
     dns: DnsSettings = DnsSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
     tenants: dict[str, TenantSettings]
     domains: tuple[DomainSettings, ...]
     apps: dict[str, AppSettings]

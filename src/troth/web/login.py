@@ -134,7 +134,9 @@ class Login:
             return _go("/login?signed_out=1")
         services = self._services
         profile = await services.accounts.profile(session.tenant, session.person, session.profile)
-        return services.pages.render(request, domain, "logout.html", person=profile.name)
+        return services.pages.render(
+            request, domain, "logout.html", person=profile.name, client="", pending=""
+        )
 
     async def leave(self, request: Request, domain: Domain) -> Response:
         """End the session and every token under it."""

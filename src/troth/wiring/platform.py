@@ -38,6 +38,8 @@ from troth.wiring.declaration import (
     with_probes,
 )
 from troth.wiring.drilling import mend
+from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
+from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.probing import Probing
 from troth.wiring.services import ServicesPart
@@ -123,6 +125,9 @@ class Platform:
         self._probing = Probing(
             settings, state, self._certificates, self._database, self._services, self._bounding
         )
+        self._logouts = LogoutTelling(
+            settings.outgoing, state, self._database.target, self._services.face.https_port
+        )
 
     def plan(self) -> Plan:
         """For the keeper."""
@@ -135,6 +140,13 @@ class Platform:
                 *self._database.steps(),
                 declaration,
                 *self._post_step(),
+                Step(
+                    name="sign-outs",
+                    title="Sign-outs to clients",
+                    start=self._open_logouts,
+                    after=("schema",),
+                    stop=self._logouts.close,
+                ),
                 *self._services.steps(after="declaration"),
             ),
             summary=self._summarize,
@@ -148,6 +160,7 @@ class Platform:
                 ),
                 Duty(name="bound", every=bounding.EVERY_SECONDS, work=self._bounding.measure, limit=60.0),
                 *self._post_duty(),
+                Duty(name="sign-outs told to clients", every=LOGOUT_SECONDS, work=self._logouts.work),
             ),
             status={
                 "members": self._database.report,
@@ -176,6 +189,10 @@ class Platform:
         if not self._mailing:
             return ()
         return (Duty(name="post", every=EVERY_SECONDS, work=self._mailing.work, limit=LIMIT_SECONDS),)
+
+    async def _open_logouts(self, _: Tell) -> str:
+        private = self._settings.outgoing.private
+        return "private addresses too" if private else "public addresses alone"
 
     async def _open_post(self, _: Tell) -> str:
         mail = self._settings.mail

@@ -37,6 +37,7 @@ from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.id_token import IdTokens
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
+from troth.access.oauth.logout import Logouts
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.refresh_tokens import RefreshTokens
 from troth.access.oauth.registrations import Registrations
@@ -96,6 +97,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     pushed_requests: PushedRequests
     registrations: Registrations
     interactions: Interactions
+    logouts: Logouts
     decisions: Decisions
     token_endpoint: TokenEndpoint
     revocation: Revocation
@@ -184,6 +186,7 @@ def compose(
         pushed_requests=PushedRequests(database, sealer, clock),
         registrations=Registrations(database),
         interactions=Interactions(keys, clock),
+        logouts=Logouts(database, clients, keys, clock),
         decisions=Decisions(database),
         token_endpoint=TokenEndpoint(database, senders, refresh_tokens, tokens, IdTokens(keys, clock), clock),
         revocation=Revocation(sessions, tokens, refresh_tokens),

@@ -5,6 +5,7 @@ from starlette.routing import Route
 from troth.web.oauth.back import BackChannel
 from troth.web.oauth.device import DevicePages
 from troth.web.oauth.front import FrontChannel
+from troth.web.oauth.logout import LogoutEndpoint
 from troth.web.oauth.open import open_route
 from troth.web.oauth.register import RegistrationEndpoint
 from troth.web.oauth.services import OAuthServices
@@ -13,13 +14,16 @@ from troth.web.pages import page
 
 def routes(services: OAuthServices) -> list[Route]:
     """The authorization server's routes."""
-    front, back = FrontChannel(services), BackChannel(services)
+    front, back, logout = FrontChannel(services), BackChannel(services), LogoutEndpoint(services)
     device = DevicePages(services)
     registration = RegistrationEndpoint(services)
     return [
         Route("/oauth/authorize", page(services, front.authorize), methods=["GET"]),
         Route("/oauth/authorize", page(services, front.as_get), methods=["POST"]),
         Route("/oauth/consent", page(services, front.consent), methods=["POST"]),
+        Route("/oauth/logout", page(services, logout.ask), methods=["GET"]),
+        Route("/oauth/logout", page(services, logout.as_get), methods=["POST"]),
+        Route("/oauth/logout/confirm", page(services, logout.confirm), methods=["POST"]),
         open_route(services, "/oauth/token", back.token, "POST"),
         open_route(services, "/oauth/register", registration.register, "POST"),
         open_route(services, "/oauth/register/{client}", registration.manage, "GET", "PUT", "DELETE"),

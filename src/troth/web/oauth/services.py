@@ -12,6 +12,7 @@ from troth.access.oauth.decision import Decisions
 from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.interactions import Interactions
 from troth.access.oauth.introspection import Introspection
+from troth.access.oauth.logout import Logouts
 from troth.access.oauth.pushed import PushedRequests
 from troth.access.oauth.registrations import Registrations
 from troth.access.oauth.revocation import Revocation
@@ -66,6 +67,8 @@ class OAuthServices(Protocol):
     def tokens(self) -> AccessTokens: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def logouts(self) -> Logouts: ...
     @property
     def pages(self) -> Pages: ...
     @property

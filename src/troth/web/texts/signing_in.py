@@ -35,6 +35,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Damit endet Ihre Sitzung in diesem Browser und mit ihr der Zugriff jeder Anwendung, die Sie darin "
         "verbunden haben.",
     ),
+    "sign_out_wish": ("{client} asks for it.", "{client} bittet darum."),
     "stay": ("Stay signed in", "Angemeldet bleiben"),
     "back": ("Back to {name}", "Zurück zu {name}"),
     "signed_in_as": ("You are signed in as {name}.", "Sie sind als {name} angemeldet."),
