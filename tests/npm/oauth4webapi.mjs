@@ -1,7 +1,7 @@
 // The npm package oauth4webapi, unmodified, as third-party clients: each flow is a function that does what such a
 // client does, then what it must not get away with. Reads one JSON object from standard input:
 //
-//   {"issuer": …, "ca": file, "cookie": a session's, "redirect": …, "scope": …, "api": path, "invitation": …,
+//   {"issuer": …, "ca": file, "cookie": a session's, "redirect": …, "scope": …, "api": path, "invitation": …, "audience": …,
 //    "clients": {name: {"id": …, "secret": …}}, "key": PKCS #8 in base64}
 //
 // and prints one: what came of each flow.
@@ -54,7 +54,9 @@ async function ask(client, { push, sign, more = {} } = {}) {
 async function redeem(client, proof, { parameters, verifier, nonce }, options = {}) {
   const all = { ...through, ...options };
   const response = await oauth.authorizationCodeGrantRequest(server, client, proof, parameters, asked.redirect, verifier, all);
-  return oauth.processAuthorizationCodeResponse(server, client, response, { expectedNonce: nonce, requireIdToken: true });
+  const tokens = await oauth.processAuthorizationCodeResponse(server, client, response, { expectedNonce: nonce, requireIdToken: true });
+  await oauth.validateApplicationLevelSignature(server, response, through); // the ID token, by our published keys
+  return tokens;
 }
 
 async function renew(client, proof, token, options = {}) {
@@ -65,6 +67,12 @@ async function renew(client, proof, token, options = {}) {
 async function call(token, options = {}) {
   const response = await oauth.protectedResourceRequest(token, "GET", api, undefined, null, { ...through, ...options });
   return response.status;
+}
+
+// What an API of somebody else's would make of the token (RFC 9068).
+async function judge(token, scheme = "Bearer", headers = {}) {
+  const request = new Request(api, { headers: { authorization: `${scheme} ${token}`, ...headers } });
+  return oauth.validateJwtAccessToken(server, request, asked.audience, through);
 }
 
 async function introspect(client, proof, token, options = {}) {
@@ -87,10 +95,11 @@ async function code() {
   const profile = await oauth.userInfoRequest(server, ledger, tokens.access_token, through);
   const userinfo = await oauth.processUserInfoResponse(server, ledger, claims.sub, profile);
   const opened = await call(tokens.access_token);
+  const judged = await judge(tokens.access_token);
   const replayed = await refusal(redeem(ledger, nobody, second));
   const after = await refusal(call(tokens.access_token));
   const { scope, token_type } = tokens;
-  return { stolen, claims, userinfo, opened, replayed, after, scope, token_type };
+  return { stolen, claims, userinfo, opened, judged, replayed, after, scope, token_type };
 }
 
 async function pushed() {
@@ -117,7 +126,13 @@ async function signed() {
   const other = { key: (await oauth.generateKeyPair("ES256")).privateKey, kid: "k" };
   const forge = (wishes) => oauth.issueRequestObject(server, client, wishes, other);
   const forged = await refusal(ask(client, { sign: forge }));
-  return { opened: await call(tokens.access_token), forged };
+  const push = async (wishes) => {
+    const request = new URLSearchParams({ client_id: client.client_id, request: await sign(wishes) });
+    const response = await oauth.pushedAuthorizationRequest(server, client, proof, request, through);
+    return (await oauth.processPushedAuthorizationResponse(server, client, response)).request_uri;
+  };
+  const both = await redeem(client, proof, await ask(client, { push }));
+  return { opened: await call(tokens.access_token), forged, pushed: await call(both.access_token) };
 }
 
 async function secrets() {
@@ -161,6 +176,9 @@ async function bound() {
   const fresh = handle();
   const apiChallenged = await call(tokens.access_token, fresh).catch(oauth.isDPoPNonceError);
   const opened = await call(tokens.access_token, fresh);
+  const said = wire.last[1].headers;
+  const judged = await judge(tokens.access_token, "DPoP", { dpop: said.dpop ?? said.DPoP });
+  const unproved = await refusal(judge(tokens.access_token));
   const replayed = (await wire.repeat()).status;
   const bearer = await refusal(call(tokens.access_token));
   const thief = { DPoP: oauth.DPoP(ledger, await oauth.generateKeyPair("ES256")) };
@@ -170,7 +188,7 @@ async function bound() {
   const keyless = await refusal(renew(ledger, nobody, renewed.refresh_token));
   const otherKey = await refusal(renew(ledger, nobody, renewed.refresh_token, thief));
   const { token_type } = tokens;
-  return { challenged, token_type, apiChallenged, opened, replayed, bearer, stolen, keyless, otherKey, renewed: await call(renewed.access_token, held) };
+  return { judged, unproved, challenged, token_type, apiChallenged, opened, replayed, bearer, stolen, keyless, otherKey, renewed: await call(renewed.access_token, held) };
 }
 
 async function refreshed() {

@@ -32,6 +32,9 @@ const ledger = await discover("ledger", client.None());
 const server = await discover("basic", client.ClientSecretBasic(asked.clients.basic.secret));
 const signing = await discover("key", client.PrivateKeyJwt(signer));
 
+// The package then also checks signatures of what came over TLS already: ID tokens, introspection.
+for (const config of [ledger, server, signing]) client.enableNonRepudiationChecks(config);
+
 const inQuery = (config, wishes) => client.buildAuthorizationUrl(config, wishes);
 
 // Code and PKCE by the address that `build` makes; the checks are the package's own.

@@ -43,6 +43,7 @@ async def tell(served: Served, **more: Any) -> dict[str, Any]:
         "redirect": REDIRECT,
         "scope": SCOPE,
         "api": "/api/v1/tickets?limit=1",
+        "audience": house.domain.audience,
         "clients": await _add_clients(house),
         "key": _private_key(),
         **more,

@@ -32,6 +32,7 @@ async def test_code_and_pkce(ran: Ran) -> None:
     assert seen["claims"]["sub"] == str(ran.house.person)
     assert (seen["userinfo"]["name"], seen["userinfo"]["email"]) == (NAME, EMAIL)
     assert seen["opened"] == 200
+    assert (seen["judged"]["client_id"], seen["judged"]["scope"]) == ("ledger", seen["scope"])
     assert seen["stolen"] == seen["replayed"] == "invalid_grant"
     # What the code had given dies when somebody shows it again (RFC 6749 section 4.1.2).
     assert seen["after"] == "invalid_token"
@@ -48,7 +49,7 @@ async def test_a_pushed_request_is_good_once_and_its_clients_own(ran: Ran) -> No
 
 async def test_a_signed_request_is_its_signers(ran: Ran) -> None:
     seen = ran["signed"]
-    assert seen["opened"] == 200
+    assert seen["opened"] == seen["pushed"] == 200
     # Nothing of it can be believed, the redirect URI included: the person is told, and stays.
     assert seen["forged"] == "page 400"
 
@@ -73,6 +74,9 @@ async def test_tokens_bound_to_a_key(ran: Ran) -> None:
     # The nonce is asked for at both ends, and the package answers.
     assert seen["challenged"] is seen["apiChallenged"] is True
     assert (seen["token_type"], seen["opened"], seen["renewed"]) == ("dpop", 200, 200)
+    # Another API can tell as well, from the token and the proof alone (RFC 9068, RFC 9449 section 7).
+    assert seen["judged"]["cnf"].keys() == {"jkt"}
+    assert seen["unproved"] != "accepted"
     assert seen["replayed"] == 401
     assert seen["bearer"] == seen["stolen"] == "invalid_token"
     assert seen["keyless"] == seen["otherKey"] == "invalid_grant"
