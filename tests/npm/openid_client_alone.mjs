@@ -6,12 +6,17 @@
 //   {"issuer": "https://residents.localhost:8443", "ca": "ca.pem", "redirect": "http://127.0.0.1/callback",
 //    "scope": "openid announcements:read", "api": "/api/v1/announcements?limit=1", "email": …, "password": …,
 //    "clients": {name: {"id": …, "secret": …}}, "key": PKCS #8 in base64, "detail": {…}, "acr": …, "app": an
-//    authenticator app's key in hex}
+//    authenticator app's key in hex,
+//    "afterwards": …, "listener": {"port": …, "certificate": file, "key": file}}
 //
 // Instead of email and password a session's "cookie" may be given.
 
 import { webcrypto } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
 import { text } from "node:stream/consumers";
+import * as jose from "jose";
 import * as client from "openid-client";
 import { Person, Wire, refusal, report } from "./person.mjs";
 
@@ -139,5 +144,32 @@ async function steppedUp() {
   return { before, after: tokens.claims(), unknown };
 }
 
-await report([code, refreshed, pushed, signed, bound, told, device, detailed, steppedUp]);
+// Last, for it signs the person out; the client is told of it at its own address, server to server.
+async function signedOut() {
+  const partner = await discover("partner", client.ClientSecretBasic(asked.clients.partner.secret));
+  const listener = createServer({ cert: readFileSync(asked.listener.certificate), key: readFileSync(asked.listener.key) });
+  listener.listen(asked.listener.port, "127.0.0.1");
+  await once(listener, "listening");
+  const told = once(listener, "request");
+  const { tokens } = await connect(partner);
+  const before = await call(partner, tokens.access_token);
+  const leave = { id_token_hint: tokens.id_token, state: "bye" };
+  const astray = client.buildEndSessionUrl(partner, { ...leave, post_logout_redirect_uri: "https://elsewhere.example/" });
+  const refused = (await person.browse("GET", astray)).status;
+  const address = client.buildEndSessionUrl(partner, { ...leave, post_logout_redirect_uri: asked.afterwards });
+  const left = await person.browse("GET", address);
+  const [request, response] = await told;
+  const form = new URLSearchParams(await text(request));
+  response.end(() => listener.close());
+  const keys = jose.createRemoteJWKSet(new URL(partner.serverMetadata().jwks_uri), { [jose.customFetch]: wire.fetch });
+  const expected = { issuer: asked.issuer, audience: asked.clients.partner.id, typ: "logout+jwt", maxTokenAge: "2m" };
+  const { payload } = await jose.jwtVerify(form.get("logout_token"), keys, expected);
+  const { sub, sid } = tokens.claims();
+  const same = payload.sub === sub && payload.sid === sid && !("nonce" in payload);
+  const after = await refusal(call(partner, tokens.access_token));
+  const renewed = await refusal(client.refreshTokenGrant(partner, tokens.refresh_token));
+  return { before, refused, left: left.location, events: payload.events, same, after, renewed };
+}
+
+await report([code, refreshed, pushed, signed, bound, told, device, detailed, steppedUp, signedOut]);
 await wire.close();

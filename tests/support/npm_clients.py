@@ -12,14 +12,10 @@ from support.clients import add_client
 from troth.access.oauth.clients import DEVICE_GRANT, REFRESH_GRANT
 
 REDIRECT = "http://127.0.0.1/callback"
-AFTERWARDS = "https://ledger.example/bye"
 SCOPE = "openid profile email tickets:read"
 
 KINDS: dict[str, dict[str, Any]] = {
-    "basic": {
-        "token_endpoint_auth_method": "client_secret_basic",
-        "post_logout_redirect_uris": (AFTERWARDS,),
-    },
+    "basic": {"token_endpoint_auth_method": "client_secret_basic"},
     "post": {"token_endpoint_auth_method": "client_secret_post"},
     "key": {
         "token_endpoint_auth_method": "private_key_jwt",
@@ -33,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
 """One for each way of proving who it is, and one for each thing that not every client may do."""
 
 
-async def tell(served: Served, **more: Any) -> dict[str, Any]:
+async def tell(served: Served, kinds: dict[str, dict[str, Any]] = KINDS, **more: Any) -> dict[str, Any]:
     """What a script reads from its standard input."""
     house = served.house
     return {
@@ -44,7 +40,7 @@ async def tell(served: Served, **more: Any) -> dict[str, Any]:
         "scope": SCOPE,
         "api": "/api/v1/tickets?limit=1",
         "audience": house.domain.audience,
-        "clients": await _add_clients(house),
+        "clients": await _add_clients(house, kinds),
         "key": _private_key(),
         **more,
     }
@@ -63,9 +59,9 @@ class Ran:
         return outcome
 
 
-async def _add_clients(house: House) -> dict[str, dict[str, str]]:
+async def _add_clients(house: House, kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     made = {"ledger": {"id": "ledger"}}
-    for name, registration in KINDS.items():
+    for name, registration in kinds.items():
         secret = await add_client(house, name, redirect_uris=(REDIRECT,), **registration)
         made[name] = {"id": name, "secret": secret}
     return made

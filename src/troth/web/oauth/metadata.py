@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from troth.access.oauth.authorization_details import TYPE as DETAIL_TYPE
 from troth.access.oauth.clients import GRANT_TYPES, METHODS
 from troth.access.scopes import IDENTITY
+from troth.access.sessions import ACR_VALUES
 from troth.access.tenants import Domain
 from troth.core.client_kinds import CLIENT_ALGORITHMS
 from troth.core.jose_proofs import PROOF_ALGORITHMS
@@ -24,7 +26,8 @@ _CLAIMS = ("sub", "name", "email", "auth_time", "acr", "amr", "sid", "nonce", "i
 
 
 def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
-    """The metadata of RFC 8414 section 2, OpenID Connect Discovery section 3 and RFC 9207 section 3."""
+    """The metadata of RFC 8414 section 2, RFC 9207 section 3, RFC 9396 section 10, OpenID Connect Discovery
+    section 3, and of OpenID Connect's logout."""
     issuer = domain.issuer
     data = [f"{name}:{action}" for name in collections for action in ACTIONS]
     return {
@@ -37,6 +40,7 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "device_authorization_endpoint": f"{issuer}/oauth/device",
+        "end_session_endpoint": f"{issuer}/oauth/logout",
         "mtls_endpoint_aliases": {
             f"{name}_endpoint": f"{domain.mutual_tls_origin}/oauth/{path}" for name, path in ALIASED.items()
         },
@@ -59,6 +63,10 @@ def metadata(domain: Domain, collections: Iterable[str]) -> dict[str, object]:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "claims_supported": [*_CLAIMS],
+        "acr_values_supported": list(ACR_VALUES),
+        "authorization_details_types_supported": [DETAIL_TYPE],
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "prompt_values_supported": ["none", "login", "consent"],
         "ui_locales_supported": list(LANGUAGES),
         "authorization_response_iss_parameter_supported": True,
