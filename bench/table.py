@@ -22,6 +22,7 @@ WORDS = {
     "session.check": ("Session of a cookie", "a round trip of `SELECT 1`"),
     "oauth.introspect": ("Introspection of an access token, durable", "node oidc-provider, in memory"),
     "session.check-http": ("Who is signed in, by cookie", "node oidc-provider's userinfo, in memory"),
+    "session.logout-p99": ("Sign-out until every instance refuses, p99", "50 ms"),
     "oauth.refresh": ("Refresh with rotation, durable", "node oidc-provider, in memory"),
     "token.mint": ("Minting an access token", "one ES256 signature"),
     "token.verify": ("Verifying an unseen token", "one ES256 verification"),

@@ -73,16 +73,22 @@ def test_one_accepted_bad_token_or_one_that_lives_for_long_breaks_the_promise(
 @pytest.mark.parametrize(
     ("anonymous", "before", "waits", "again", "verdict"),
     [
-        (401, (200, 200), (3.0, 9.5), 401, "proved"),
-        (200, (200, 200), (3.0, 9.5), 401, "broken"),
-        (401, (200, 200), (3.0, None), 401, "broken"),
-        (401, (200, 200), (3.0, 9.5), 200, "broken"),
-        (401, (200, 503), (3.0, 9.5), 401, "unknown"),
-        (401, (), (), 401, "unknown"),
+        (401, (200, 200), (3.0, 9.5), 0.0, "proved"),
+        (401, (200, 200), (3.0, 9.5), 12.5, "proved"),
+        (200, (200, 200), (3.0, 9.5), 0.0, "broken"),
+        (401, (200, 200), (3.0, None), 0.0, "broken"),
+        (401, (200, 200), (3.0, 9.5), None, "broken"),
+        (401, (200, 200), (3.0, 9.5), 2001.0, "broken"),
+        (401, (200, 503), (3.0, 9.5), 0.0, "unknown"),
+        (401, (), (), 0.0, "unknown"),
     ],
 )
 def test_a_token_that_outlives_its_session_breaks_the_promise(
-    anonymous: int, before: tuple[int, ...], waits: tuple[float | None, ...], again: int, verdict: str
+    anonymous: int,
+    before: tuple[int, ...],
+    waits: tuple[float | None, ...],
+    again: float | None,
+    verdict: str,
 ) -> None:
     assert judge_sessions(anonymous, before, waits, again).verdict == verdict
 
