@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import client, domain, keys, role, tenant
+from troth.cli import access, client, domain, keys, role, tenant
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -46,6 +46,7 @@ _NOUNS = {
     "role": role.roles,
     "client": client.clients,
     "keys": keys.keys,
+    "access": access.access,
 }
 
 for _noun, _verbs in _NOUNS.items():

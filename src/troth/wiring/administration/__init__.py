@@ -3,12 +3,18 @@
 from typing import Any
 
 from troth.hosting.plan import Action
-from troth.wiring.administration import clients, keys, roles, tenancy
+from troth.wiring.administration import clients, explaining, keys, roles, tenancy
 from troth.wiring.administration.office import Office, Verb, action_of
 
 __all__ = ["Office", "actions"]
 
-NOUNS: tuple[tuple[Verb[Any], ...], ...] = (roles.VERBS, clients.VERBS, keys.VERBS, tenancy.VERBS)
+NOUNS: tuple[tuple[Verb[Any], ...], ...] = (
+    roles.VERBS,
+    clients.VERBS,
+    keys.VERBS,
+    tenancy.VERBS,
+    explaining.VERBS,
+)
 """The verbs of each noun."""
 
 
