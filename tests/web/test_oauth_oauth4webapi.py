@@ -76,7 +76,7 @@ async def test_tokens_bound_to_a_key(ran: Ran) -> None:
     assert (seen["token_type"], seen["opened"], seen["renewed"]) == ("dpop", 200, 200)
     # Another API can tell as well, from the token and the proof alone (RFC 9068, RFC 9449 section 7).
     assert seen["judged"]["cnf"].keys() == {"jkt"}
-    assert seen["unproved"] != "accepted"
+    assert seen["unproved"] == "OAUTH_INVALID_RESPONSE"
     assert seen["replayed"] == 401
     assert seen["bearer"] == seen["stolen"] == "invalid_token"
     assert seen["keyless"] == seen["otherKey"] == "invalid_grant"
