@@ -30,6 +30,14 @@ async def test_the_page_has_nothing_inline_and_a_policy_that_allows_nothing_inli
     assert response.headers["cache-control"] == "no-store"
 
 
+async def test_a_password_is_masked_and_may_be_pasted(browser: Browser) -> None:
+    page = (await browser.get("/login")).text
+    (field,) = re.findall(r"<input[^>]*name=\"password\"[^>]*>", page)
+    assert 'type="password"' in field
+    assert 'autocomplete="current-password"' in field
+    assert "paste" not in page
+
+
 async def test_a_person_signs_in_and_returns_to_where_they_were_going(browser: Browser) -> None:
     assert await sign_in(browser, return_to="/tickets?open=1") == "/tickets?open=1"
     assert (await browser.fetch("/session")).json()["person"]["email"] == EMAIL
