@@ -14,6 +14,8 @@ WORDS = {
     "start.1-member": ("The same, 1 member", "5 s"),
     "memory.3-members": ("Memory of the whole platform at rest (PSS), 3 members", "900 MB"),
     "memory.1-member": ("The same, 1 member", "900 MB"),
+    "domains.memory": ("Memory of edge and web instances, from 10 domains to 10,000", "50 MB"),
+    "domains.sign-in": ("A sign-in among 10,000 domains", "the same among 10"),
     "api.read": ("Authenticated read through the API", "same server, bare `SELECT`"),
     "sealing.bulk": ("Sealing 1 MiB", "AES-GCM of `cryptography`"),
     "sealing.bulk-opened": ("Opening 1 MiB", "AES-GCM of `cryptography`"),

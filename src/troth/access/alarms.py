@@ -10,6 +10,7 @@ MEANINGS = {
     "session.cookie_elsewhere": "a session cookie was sent to another domain",
     "code.replayed": "an authorization code was used twice",
     "refresh.replayed": "a refresh token was used again; all that came of it ended",
+    "domain.proof_gone": "the DNS record that proves a domain's owner is gone",
     "device.replayed": "a device code was used twice",
 }
 """Audit events that are alarms, in words for the operator."""

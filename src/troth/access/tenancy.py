@@ -4,6 +4,7 @@ What is told here is committed before it is told: every instance serves a domain
 more one that was removed, within a second (`access/tenants.py`).
 """
 
+import asyncio
 import re
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +13,7 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from troth.access.ownership import Challenge, NameServers, new_challenge, require_ownership
+from troth.access.ownership import Challenge, NameServers, NotOwned, new_challenge, require_ownership
 from troth.access.tenants import Branding
 from troth.core.branding import check_colour, check_picture
 from troth.core.db import Connection, Database
@@ -25,6 +26,9 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _TEXT_LIMIT = 120
 BATCH = 1000
 """Domains in one statement."""
+
+RECHECKED = 20
+"""Domains whose records are asked for at once."""
 
 PICTURES = {"image/svg+xml": ".svg", "image/png": ".png"}
 
@@ -51,6 +55,7 @@ class DomainView(msgspec.Struct, frozen=True, kw_only=True):
     declared: bool
     brand: str
     record: str = ""
+    proof_gone: bool = False
 
 
 class NewDomain(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,12 +219,53 @@ class Tenancy:
         await require_ownership(Challenge(view.name, token), self._servers)
         # Only with the token that was proved: the domain may have been given to somebody else meanwhile.
         await self._owner.execute(
-            "update troth.domain set state = 'active', proved_at = now()"
+            "update troth.domain"
+            " set state = 'active', proved_at = now(), asked_at = now(), proof_gone = false"
             " where name = $1 and challenge = $2 and state <> 'removed'",
             view.name,
             token,
         )
         return await self.domain(name)
+
+    async def recheck(self, *, most: int = RECHECKED) -> tuple[str, ...]:
+        """Ask again for the records of the domains that were asked for longest ago; returns whose is gone.
+
+        It is noted and alarmed, and takes nothing down: a slip at the customer's registrar must not sign all
+        of its people out. A name server that does not answer says nothing.
+        """
+        rows = await self._owner.fetch(
+            "select name, challenge from troth.domain where state = 'active' and proved_at is not null"
+            " and asked_at < now() - interval '1 day' order by asked_at limit $1",
+            most,
+        )
+        seen = await asyncio.gather(*(self._look(Challenge(row["name"], row["challenge"])) for row in rows))
+        for row, gone in zip(rows, seen, strict=True):
+            await self._note(row["name"], row["challenge"], gone)
+        return tuple(row["name"] for row, gone in zip(rows, seen, strict=True) if gone)
+
+    async def _look(self, challenge: Challenge) -> bool | None:
+        """Whether the record is gone; None when nobody could be asked."""
+        try:
+            await require_ownership(challenge, self._servers)
+        except NotOwned as fault:
+            return None if fault.seen == "unreachable" else True
+        return False
+
+    async def _note(self, name: str, token: str, gone: bool | None) -> None:
+        async with self._owner.transaction() as connection:
+            row = await connection.fetchrow(
+                "update troth.domain d set asked_at = now(), proof_gone = coalesce($3, d.proof_gone)"
+                " from (select name, proof_gone from troth.domain where name = $1 for update) old"
+                " where d.name = old.name and d.challenge = $2"
+                " returning d.tenant_id, d.proof_gone and not old.proof_gone as news",
+                name,
+                token,
+                gone,
+            )
+            if row is not None and row["news"]:
+                await connection.execute(
+                    "select troth.record('domain.proof_gone', $1, null, $2, null)", row["tenant_id"], name
+                )
 
     async def remove_domain(self, name: str) -> int:
         """Take it out of service; returns how many sessions ended by it."""
@@ -255,6 +301,7 @@ def _read_domain(row: asyncpg.Record) -> DomainView:
         declared=not row["added"],
         brand=msgspec.json.decode(row["branding"], type=Branding).name,
         record=Challenge(row["name"], challenge).record if challenge else "",
+        proof_gone=row["proof_gone"],
     )
 
 

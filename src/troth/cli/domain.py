@@ -21,7 +21,7 @@ def list_(tenant: Tenant = "", after: After = "", state: StateFolder = STATE, js
     def people(answer: dict[str, object]) -> Any:
         rows = cast("list[dict[str, Any]]", answer["domains"])
         cells = [
-            (one["name"], one["tenant"], one["app"], one["state"], "troth.toml" if one["declared"] else "")
+            (one["name"], one["tenant"], one["app"], _state(one), "troth.toml" if one["declared"] else "")
             for one in rows
         ]
         return table(("Domain", "Customer", "Application", "State", ""), cells, empty="There are no domains.")
@@ -68,6 +68,10 @@ def remove(name: Name, state: StateFolder = STATE, json: Json = False) -> None:
         return f"{name} serves no more; {answer['sessions_ended']} sessions ended."
 
     show(ask_platform(state, "domain.remove", name=name), json=json, people=people)
+
+
+def _state(one: dict[str, Any]) -> str:
+    return f"{one['state']}, its record is gone" if one["proof_gone"] else one["state"]
 
 
 def _tell(answer: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summar
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
 from troth.wiring import bounding
-from troth.wiring.administration import Office
+from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
@@ -46,6 +46,9 @@ from troth.wiring.services import ServicesPart
 
 REPLACEMENT_SECONDS = 45.0
 """For one instance: its start, the edge's notice of it, and the end of the one before."""
+
+RECHECK_SECONDS = 300.0
+"""Between two looks at the records of a few domains, each of which is asked for once a day."""
 
 CHECK_SECONDS = 1.0
 """Between two readiness checks of every instance."""
@@ -151,6 +154,11 @@ class Platform:
             ),
             summary=self._summarize,
             duties=(
+                Duty(
+                    name="owners of domains",
+                    every=RECHECK_SECONDS,
+                    work=lambda: recheck_domains(self._office),
+                ),
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
                 Duty(
                     name="certificates",

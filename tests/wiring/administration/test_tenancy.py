@@ -242,6 +242,39 @@ async def test_the_record_of_one_customer_proves_nothing_for_another(
         assert not await serves(house.access, name)
 
 
+async def test_a_record_that_is_gone_is_alarmed_once_and_takes_nothing_down(
+    tenancy: Any, house: House, customer: str
+) -> None:
+    name, owner = fresh("org"), house.access.owner
+    long_ago = "update troth.domain set asked_at = now() - interval '2 days' where name = $1"
+    alarms = "select count(*) from troth.audit_event where event = 'domain.proof_gone' and domain = $1"
+    async with name_server() as names:
+        service: Tenancy = tenancy(names)
+        added = await service.add_domain(NewDomain(name=name, tenant=customer, app="portal"))
+        names.publish(added.record.partition(". ")[0], added.record.split('"')[1])
+        await service.check_domain(name)
+        assert name not in await service.recheck(most=1000)  # it was asked for a moment ago
+        await owner.execute(long_ago, name)
+        assert name not in await service.recheck(most=1000)  # it still stands there
+    async with name_server() as names:
+        service = tenancy(names)
+        for _ in range(2):
+            await owner.execute(long_ago, name)
+            assert name in await service.recheck(most=1000)
+        assert await house.access.auditor.fetchval(alarms, name) == 1
+        assert (await service.domain(name)).proof_gone
+        assert await serves(house.access, name)
+        names.failing.add(added.record.partition(". ")[0])
+        await owner.execute(long_ago, name)
+        assert name not in await service.recheck(most=1000)  # nobody answered: nothing is concluded
+        assert (await service.domain(name)).proof_gone
+        names.failing.clear()
+        names.publish(added.record.partition(". ")[0], added.record.split('"')[1])
+        await owner.execute(long_ago, name)
+        await service.recheck(most=1000)
+        assert not (await service.domain(name)).proof_gone
+
+
 async def test_many_local_names_are_added_at_once_and_memory_stays_bounded(
     tenancy: Any, house: House, customer: str
 ) -> None:

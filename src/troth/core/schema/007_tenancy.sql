@@ -11,9 +11,12 @@ alter table troth.domain
     add column state text not null default 'active' check (state in ('active', 'pending', 'removed')),
     add column challenge text,
     add column proved_at timestamptz,
+    add column asked_at timestamptz,
+    add column proof_gone boolean not null default false,
     add column created_at timestamptz not null default now(),
     add constraint pending_on_a_challenge check (state <> 'pending' or challenge is not null);
 comment on column troth.domain.state is 'pending: its ownership has yet to be proved; removed: kept for the trail';
+comment on column troth.domain.proof_gone is 'the record did not stand there when it was last asked for; it takes nothing down';
 comment on column troth.domain.challenge is 'what the TXT record has to say; null: nothing has to be proved';
 update troth.domain set added = false; -- so far all of them were declared
 create index domain_of_tenant on troth.domain (tenant_id, name);
@@ -54,6 +57,7 @@ begin
     on conflict (name) do update
     set tenant_id = excluded.tenant_id, app = excluded.app, branding = excluded.branding,
         added = excluded.added, state = excluded.state, challenge = excluded.challenge, proved_at = null,
+        asked_at = null, proof_gone = false,
         created_at = case when d.state = 'removed' then now() else d.created_at end;
 end $$;
 

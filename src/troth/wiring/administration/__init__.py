@@ -6,7 +6,7 @@ from troth.hosting.plan import Action
 from troth.wiring.administration import clients, explaining, keys, roles, tenancy
 from troth.wiring.administration.office import Office, Verb, action_of
 
-__all__ = ["Office", "actions"]
+__all__ = ["Office", "actions", "recheck_domains"]
 
 NOUNS: tuple[tuple[Verb[Any], ...], ...] = (
     roles.VERBS,
@@ -16,6 +16,13 @@ NOUNS: tuple[tuple[Verb[Any], ...], ...] = (
     explaining.VERBS,
 )
 """The verbs of each noun."""
+
+
+async def recheck_domains(office: Office) -> str:
+    """A duty: are the records still there that prove whose domains are?"""
+    async with office.open() as tools:
+        gone = await tenancy.tenancy_of(tools).recheck()
+    return f"the record is gone of {', '.join(gone)}" if gone else ""
 
 
 def actions(office: Office) -> dict[str, Action]:
