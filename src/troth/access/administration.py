@@ -100,7 +100,7 @@ class Administration:
         rows = await self._rows(
             by, "admin.users:read", "select * from troth.admin_users($1, $2, $3, $4, $5)", after, limit
         )
-        return tuple([await self._user(by, row) for row in rows])
+        return tuple([await read_user(self._accounts, by.tenant, row) for row in rows])
 
     async def user(self, by: Administrator, person: UUID) -> User:
         """One of them. Raises NotFound."""
@@ -109,7 +109,7 @@ class Administration:
         )
         if not rows:
             raise _nobody()
-        return await self._user(by, rows[0])
+        return await read_user(self._accounts, by.tenant, rows[0])
 
     async def change_user(
         self, by: Administrator, person: UUID, *, roles: tuple[str, ...], disabled: bool, tags: Tags
@@ -201,18 +201,6 @@ class Administration:
         rows = await self._rows(by, "admin.audit:read", query, at, last, limit)
         return tuple(_event(row) for row in rows)
 
-    async def _user(self, by: Administrator, row: Any) -> User:
-        return User(
-            id=row["id"],
-            profile=await self._accounts.profile(by.tenant, row["id"], row["profile"]),
-            roles=tuple(row["roles"]),
-            disabled=row["disabled"],
-            created_at=row["created_at"],
-            email_verified_at=row["email_verified_at"],
-            has_password=row["has_password"],
-            tag=row["tag"],
-        )
-
     async def _rows(self, by: Administrator, scope: str, query: str, *values: object) -> list[Any]:
         return await self._guarded(
             by, scope, lambda: self._database.fetch(query, by.domain, by.session, by.request, *values)
@@ -253,6 +241,20 @@ class Administration:
                 reason,
             )
         return error
+
+
+async def read_user(accounts: Accounts, tenant: UUID, row: Any) -> User:
+    """A row of `troth.administered`."""
+    return User(
+        id=row["id"],
+        profile=await accounts.profile(tenant, row["id"], row["profile"]),
+        roles=tuple(row["roles"]),
+        disabled=row["disabled"],
+        created_at=row["created_at"],
+        email_verified_at=row["email_verified_at"],
+        has_password=row["has_password"],
+        tag=row["tag"],
+    )
 
 
 def _refusal(error: asyncpg.PostgresError) -> Unauthenticated | Denied | None:

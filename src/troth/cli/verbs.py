@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import access, client, domain, keys, role, tenant
+from troth.cli import access, client, domain, keys, role, tenant, user
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -43,6 +43,7 @@ HttpPort = Annotated[
 _NOUNS = {
     "tenant": tenant.tenants,
     "domain": domain.domains,
+    "user": user.users,
     "role": role.roles,
     "client": client.clients,
     "keys": keys.keys,

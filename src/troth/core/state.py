@@ -95,6 +95,11 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "client-secrets.json"
 
     @property
+    def links(self) -> Path:
+        """Links to hand over where no messages are sent, a file for each person."""
+        return self.root / "links"
+
+    @property
     def drills(self) -> Path:
         """What the last drill of each promise showed."""
         return self.root / "drills.json"

@@ -120,17 +120,14 @@ class Platform:
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
-        self._office = Office(settings, state, self._database.target)
-        self._mailing = settings.mail and Mailing(
-            settings.mail, state, self._database.target, self._services.face.https_port
-        )
+        port = self._services.face.https_port
+        self._office = Office(settings, state, self._database.target, port)
+        self._mailing = settings.mail and Mailing(settings.mail, state, self._database.target, port)
         self._bounding = Bounding(state, self._certificates, self._database, self._services)
         self._probing = Probing(
             settings, state, self._certificates, self._database, self._services, self._bounding
         )
-        self._logouts = LogoutTelling(
-            settings.outgoing, state, self._database.target, self._services.face.https_port
-        )
+        self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
 
     def plan(self) -> Plan:
         """For the keeper."""

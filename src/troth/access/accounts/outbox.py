@@ -148,7 +148,10 @@ class Outbox:
                 await self._write(order, domain, (await self._person(order))[1])
 
     async def _reset(self, order: Order, domain: Domain) -> None:
-        found = await self._owner_of(order, domain, (await self._wanted(order)).email)
+        if order.person is not None:  # the operator named them
+            found = await self._person(order)
+        else:
+            found = await self._owner_of(order, domain, (await self._wanted(order)).email)
         if found is None:
             raise Nobody("nobody has this address")
         person, profile = found
@@ -194,19 +197,16 @@ class Outbox:
         token: str = "",
         payload: bytes | None = None,
     ) -> str:
-        token = token or new_token()
-        await self._database.execute(
-            "select troth.make_link($1, $2, $3, $4, $5, $6, $7, $8)",
-            order.tenant,
-            order.domain,
+        return await make_link(
+            self._database,
+            self._accounts,
+            domain,
             order.kind,
-            person,
-            await self._accounts.index(order.tenant, profile.email),
-            payload,
-            token_hash(token),
-            LIVES[order.kind],
+            profile,
+            person=person,
+            token=token,
+            payload=payload,
         )
-        return f"{domain.issuer}{PATHS[order.kind]}?token={token}"
 
     async def _owner_of(self, order: Order, domain: Domain, email: str) -> tuple[UUID, Profile] | None:
         candidate = await self._accounts.find(domain.name, order.tenant, email)
@@ -231,6 +231,33 @@ class Outbox:
         if order.person is None or order.payload is None:
             raise Nobody("nobody was named")
         return await self._accounts.profile(order.tenant, order.person, order.payload)
+
+
+async def make_link(
+    database: Database,
+    accounts: Accounts,
+    domain: Domain,
+    kind: str,
+    profile: Profile,
+    *,
+    person: UUID | None,
+    token: str = "",
+    payload: bytes | None = None,
+) -> str:
+    """A new link; earlier ones of its kind for this address are useless from now on."""
+    token = token or new_token()
+    await database.execute(
+        "select troth.make_link($1, $2, $3, $4, $5, $6, $7, $8)",
+        domain.tenant_id,
+        domain.name,
+        kind,
+        person,
+        await accounts.index(domain.tenant_id, profile.email),
+        payload,
+        token_hash(token),
+        LIVES[kind],
+    )
+    return f"{domain.issuer}{PATHS[kind]}?token={token}"
 
 
 def _read(row: Any) -> Order:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from troth.hosting.plan import Action
-from troth.wiring.administration import clients, explaining, keys, roles, tenancy
+from troth.wiring.administration import clients, explaining, keys, roles, tenancy, users
 from troth.wiring.administration.office import Office, Verb, action_of
 
 __all__ = ["Office", "actions", "recheck_domains"]
@@ -13,6 +13,7 @@ NOUNS: tuple[tuple[Verb[Any], ...], ...] = (
     clients.VERBS,
     keys.VERBS,
     tenancy.VERBS,
+    users.VERBS,
     explaining.VERBS,
 )
 """The verbs of each noun."""

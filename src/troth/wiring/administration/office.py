@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from troth.access.accounts.people import Accounts
+from troth.access.tenants import DomainDirectory
 from troth.core.clock import SystemClock
 from troth.core.config import Settings
 from troth.core.db import Database
@@ -33,6 +34,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     auditor: Database
     sealer: Sealer
     accounts: Accounts
+    directory: DomainDirectory
     clock: SystemClock
 
 
@@ -47,10 +49,13 @@ class Verb(msgspec.Struct, Generic[A], frozen=True):
 class Office:
     """Opens the databases for each request: requests are rare, and idle connections are not for free."""
 
-    def __init__(self, settings: Settings, state: State, target: Callable[[str], DatabaseTarget]) -> None:
+    def __init__(
+        self, settings: Settings, state: State, target: Callable[[str], DatabaseTarget], https_port: int
+    ) -> None:
         self._settings = settings
         self._state = state
         self._target = target
+        self._https_port = https_port
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Tools]:
@@ -63,24 +68,18 @@ class Office:
                 return database
 
             owner, app, auditor = await enter(OWNER), await enter(APP), await enter(AUDITOR)
-            yield make_tools(self._settings, self._state, owner=owner, app=app, auditor=auditor)
-
-
-def make_tools(
-    settings: Settings, state: State, *, owner: Database, app: Database, auditor: Database
-) -> Tools:
-    """The tools over databases that are open."""
-    sealer = Sealer(KeyRing(app, read_root_key(state.root_key)))
-    return Tools(
-        settings=settings,
-        state=state,
-        owner=owner,
-        app=app,
-        auditor=auditor,
-        sealer=sealer,
-        accounts=Accounts(owner, sealer),
-        clock=SystemClock(),
-    )
+            sealer, clock = Sealer(KeyRing(app, read_root_key(self._state.root_key))), SystemClock()
+            yield Tools(
+                settings=self._settings,
+                state=self._state,
+                owner=owner,
+                app=app,
+                auditor=auditor,
+                sealer=sealer,
+                accounts=Accounts(owner, sealer),
+                directory=DomainDirectory(owner, clock, port=self._https_port),
+                clock=clock,
+            )
 
 
 def action_of(office: Office, verb: Verb[Any]) -> Action:
