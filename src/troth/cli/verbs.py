@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import access, client, domain, keys, role, tenant, user
+from troth.cli import access, client, domain, importing, keys, role, tenant, user
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -44,6 +44,7 @@ _NOUNS = {
     "tenant": tenant.tenants,
     "domain": domain.domains,
     "user": user.users,
+    "import": importing.imports,
     "role": role.roles,
     "client": client.clients,
     "keys": keys.keys,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from troth.hosting.plan import Action
-from troth.wiring.administration import clients, explaining, keys, roles, tenancy, users
+from troth.wiring.administration import clients, explaining, importing, keys, roles, tenancy, users
 from troth.wiring.administration.office import Office, Verb, action_of
 
 __all__ = ["Office", "actions", "recheck_domains"]
@@ -14,6 +14,7 @@ NOUNS: tuple[tuple[Verb[Any], ...], ...] = (
     keys.VERBS,
     tenancy.VERBS,
     users.VERBS,
+    importing.VERBS,
     explaining.VERBS,
 )
 """The verbs of each noun."""
