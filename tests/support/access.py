@@ -11,6 +11,7 @@ from troth.access.accounts.devices import Devices
 from troth.access.accounts.letters import Letters
 from troth.access.accounts.limits import Limits
 from troth.access.accounts.links import Links
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.policy import PasswordPolicy
@@ -115,6 +116,7 @@ class Access:
             notify=True,
         )
         self.mail = True
+        self.notices = Notices(database, mail=True)
         self.own_sessions = OwnSessions(database, self.sealer, self.clock)
         self.pending_sign_ins = PendingSignIns(database)
         self.factors = Factors(database)

@@ -1,6 +1,7 @@
 """A domain's colour as a small palette that stays readable on light and on dark pages."""
 
 import colorsys
+from html import escape
 
 from troth.access.tenants import Branding
 from troth.core.branding import DEFAULT_COLOUR, READABLE, channels, contrast, is_colour, luminance
@@ -19,6 +20,17 @@ def stylesheet(branding: Branding) -> str:
     on_dark = readable_on(colour, _DARK_PAGE, SHAPE_CONTRAST)
     dark = _properties(on_dark, readable_on(colour, _DARK_PAGE, READABLE))
     return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
+
+
+def letter(branding: Branding) -> str:
+    """An icon for who has no logo: the first letter of the name on the colour."""
+    colour = branding.colour if is_colour(branding.colour) else DEFAULT_COLOUR
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64">'
+        f'<rect width="64" height="64" rx="16" fill="{colour}"/>'
+        f'<text x="32" y="44" fill="{ink_on(colour)}" font-family="sans-serif" font-size="36"'
+        f' font-weight="600" text-anchor="middle">{escape(branding.name[:1])}</text></svg>'
+    )
 
 
 def _properties(fill: str, text: str) -> str:

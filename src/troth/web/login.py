@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from troth.access.accounts.devices import Devices
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.signin import SignIn
 from troth.access.errors import NoSession, SignInRefused, TooManyTries
@@ -22,6 +23,7 @@ from troth.web.answers import NO_STORE, request_id
 from troth.web.awaited import awaited
 from troth.web.cookies import clear_cookie, read_cookie, read_device, set_cookie, set_device, set_pending
 from troth.web.forms import once, read_form, read_query
+from troth.web.notice import tell_of_stranger
 from troth.web.origin import require_same_origin, safe_return_to
 from troth.web.pages import SCRIPT, Pages, page
 from troth.web.visitor import session_of
@@ -44,6 +46,8 @@ class LoginServices(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def notices(self) -> Notices: ...
     @property
     def sign_in(self) -> SignIn: ...
     @property
@@ -122,6 +126,7 @@ class Login:
             response = _go(second_location(return_to))
             set_pending(response, begun.token)
             return response
+        await tell_of_stranger(self._services, request, domain, begun.session.person, email)
         response = _go(return_to)
         set_cookie(response, begun.token)
         set_device(response, await self._services.devices.issue(domain, email))

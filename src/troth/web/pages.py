@@ -16,7 +16,7 @@ from troth.access.errors import CrossSite, OAuthError
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import NotFound, RequestError, TooMany, Unavailable
 from troth.web.answers import problems, request_id
-from troth.web.brand import stylesheet
+from troth.web.brand import letter, stylesheet
 from troth.web.catalogue import words_for
 from troth.web.reports import PATH as REPORTS
 
@@ -138,6 +138,10 @@ def routes(services: PageServices) -> list[Route]:
         policy = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
         return Asset(image.data, image.type).answer(request, keep_seconds=60, policy=policy)
 
+    async def icon(request: Request) -> Response:
+        domain = await services.directory.find(request.headers.get("host", ""))
+        return Asset(letter(domain.branding).encode(), _TYPES[".svg"]).answer(request, keep_seconds=60)
+
     async def file(request: Request) -> Response:
         asset = services.pages.files.get(request.path_params["name"])
         if asset is None:
@@ -147,6 +151,7 @@ def routes(services: PageServices) -> list[Route]:
     return [
         Route("/troth-assets/brand.css", problems(brand), methods=["GET"]),
         Route("/troth-assets/logo", problems(logo), methods=["GET"]),
+        Route("/troth-assets/icon", problems(icon), methods=["GET"]),
         Route("/troth-assets/{name}", problems(file), methods=["GET"]),
     ]
 

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from troth.access.accounts.devices import Devices
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.people import Accounts
 from troth.access.errors import FactorNotChanged, FactorRefused, NoSession, TooManyTries
 from troth.access.factors.apps import AuthenticatorApps, Setup
@@ -29,6 +30,7 @@ from troth.web.catalogue import words_for
 from troth.web.cookies import clear_pending, read_cookie, set_cookie, set_device
 from troth.web.forms import once, read_form, read_query
 from troth.web.login import login_location
+from troth.web.notice import tell, tell_of_stranger
 from troth.web.origin import require_same_origin, safe_return_to
 from troth.web.pages import SCRIPT, Pages, page
 
@@ -44,6 +46,8 @@ class SecondFactorServices(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def notices(self) -> Notices: ...
     @property
     def pending_sign_ins(self) -> PendingSignIns: ...
     @property
@@ -108,8 +112,11 @@ class Second:
             shown = self._services.pages.render(
                 request, domain, "recovery_codes.html", codes=codes, onward=return_to
             )
-            return await self._signed_in(shown, domain, begun)
-        return await self._signed_in(_go(return_to), domain, begun)
+            await tell(self._services, request, domain, begun.session.person, "factor_added")
+            return await self._signed_in(request, shown, domain, begun)
+        if way == "recovery":
+            await tell(self._services, request, domain, begun.session.person, "recovery_code_used")
+        return await self._signed_in(request, _go(return_to), domain, begun)
 
     async def by_passkey_alone(self, request: Request, domain: Domain) -> Response:
         """A passkey whose device verified its user is two factors at once: no password is asked for."""
@@ -132,7 +139,7 @@ class Second:
             )
         except (FactorRefused, NoSession):
             return _go(f"{login_location(return_to, again=True)}&passkey=refused")
-        return await self._signed_in(_go(return_to), domain, begun)
+        return await self._signed_in(request, _go(return_to), domain, begun)
 
     async def _prove(self, request: Request, domain: Domain, way: str, form: Mapping[str, str]) -> Begun:
         token, origin = read_cookie(request, PENDING_COOKIE), origin_of(request)
@@ -151,9 +158,12 @@ class Second:
             case _:
                 raise FactorRefused("Choose a way.", detail="no way")
 
-    async def _signed_in(self, response: Response, domain: Domain, begun: Begun) -> Response:
+    async def _signed_in(
+        self, request: Request, response: Response, domain: Domain, begun: Begun
+    ) -> Response:
         session = begun.session
         profile = await self._services.accounts.profile(session.tenant, session.person, session.profile)
+        await tell_of_stranger(self._services, request, domain, session.person, profile.email)
         set_cookie(response, begun.token)
         set_device(response, await self._services.devices.issue(domain, profile.email))
         clear_pending(response)

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from troth.access.accounts.devices import Devices
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.signin import SignIn
 from troth.access.errors import FactorNotChanged, FactorRefused, NoSession, SignInRefused, TooManyTries
@@ -33,6 +34,7 @@ from troth.web.awaited import awaited, declined_location
 from troth.web.cookies import read_cookie, read_device, set_cookie
 from troth.web.forms import once, read_form, read_query
 from troth.web.login import login_location, step_up_location
+from troth.web.notice import tell
 from troth.web.origin import require_same_origin, safe_return_to
 from troth.web.pages import SCRIPT, Pages, page
 from troth.web.second_factor import Fault, device_name, fault_of, picture_of
@@ -52,6 +54,8 @@ class StepUpServices(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def notices(self) -> Notices: ...
     @property
     def sign_in(self) -> SignIn: ...
     @property
@@ -142,6 +146,7 @@ class Again:
         self, request: Request, domain: Domain, session: Session, wanted: Wanted, way: str
     ) -> Response:
         if way in _ENROLLING:
+            await tell(self._services, request, domain, session.person, "factor_added")
             codes = await self._services.recovery_codes.renew(
                 domain, session.person, request=request_id(request)
             )

@@ -13,6 +13,7 @@ from troth.access.accounts.devices import Devices
 from troth.access.accounts.letters import Letters
 from troth.access.accounts.limits import Limits
 from troth.access.accounts.links import Links
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.policy import BreachedPasswords, PasswordPolicy
@@ -91,6 +92,7 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     letters: Letters
     links: Links
     mail: bool
+    notices: Notices
     sign_in: SignIn
     clients: Clients
     client_authentication: ClientAuthentication
@@ -181,6 +183,7 @@ def compose(
         letters=Letters(database, sealer, limits),
         links=Links(database, accounts, sealer, passwords, policy, limits, notify=configuration.mail),
         mail=configuration.mail,
+        notices=Notices(database, mail=configuration.mail),
         clients=clients,
         client_authentication=ClientAuthentication(database, clients, clock),
         pushed_requests=PushedRequests(database, sealer, clock),

@@ -122,4 +122,46 @@ LETTERS: dict[str, Letter] = {
             "Wenn Sie das nicht waren, sagen Sie sofort Ihrer Ansprechperson bei {brand} Bescheid.",
         ),
     ),
+    "factor_added": Letter(
+        ("A new way to prove that it is you at {brand}", "Ein neuer Nachweis für Ihr Konto bei {brand}"),
+        (
+            "a passkey or an authenticator app was set up for your account just now.",
+            "für Ihr Konto wurde soeben ein Passkey oder eine Authenticator-App eingerichtet.",
+        ),
+        _WAS_IT_YOU,
+        ("Look at your account", "Konto ansehen"),
+    ),
+    "factor_removed": Letter(
+        ("Your account at {brand} is protected by less", "Ihr Konto bei {brand} ist weniger geschützt"),
+        (
+            "a passkey or the authenticator app of your account was removed just now.",
+            "von Ihrem Konto wurde soeben ein Passkey oder die Authenticator-App entfernt.",
+        ),
+        _WAS_IT_YOU,
+        ("Look at your account", "Konto ansehen"),
+    ),
+    "recovery_code_used": Letter(
+        ("A recovery code was used at {brand}", "Bei {brand} wurde ein Wiederherstellungscode verwendet"),
+        (
+            "somebody signed in to your account with your password and one of your recovery codes. If you "
+            "have lost your device, remove it from your account and set up another.",
+            "jemand hat sich mit Ihrem Passwort und einem Ihrer Wiederherstellungscodes angemeldet. Wenn Sie "
+            "Ihr Gerät verloren haben, entfernen Sie es aus Ihrem Konto und richten Sie ein anderes ein.",
+        ),
+        _WAS_IT_YOU,
+        ("Look at your account", "Konto ansehen"),
+    ),
+    "new_device": Letter(
+        ("A new sign-in at {brand}", "Eine neue Anmeldung bei {brand}"),
+        (
+            "somebody signed in to your account in a browser that had not been used for it before.",
+            "jemand hat sich bei Ihrem Konto mit einem Browser angemeldet, der dafür bisher nicht verwendet "
+            "wurde.",
+        ),
+        (
+            "If this was not you, end that session, and choose a new password at once.",
+            "Wenn Sie das nicht waren, beenden Sie diese Sitzung und wählen Sie sofort ein neues Passwort.",
+        ),
+        ("Look at your sessions", "Sitzungen ansehen"),
+    ),
 }

@@ -40,6 +40,14 @@ PATHS = {
     "invitation": "/account/invitation",
 }
 
+LEADS = {
+    "factor_added": "/account/security",
+    "factor_removed": "/account/security",
+    "recovery_code_used": "/account/security",
+    "new_device": "/account/sessions",
+}
+"""Where a notice leads: to a page that asks who it is, so nothing secret is in its link."""
+
 LINK = "link"
 """Purpose under which a registration lies sealed until its link is used."""
 
@@ -145,7 +153,8 @@ class Outbox:
             case "email_changed":
                 await self._write(order, domain, await self._former(order))
             case _:
-                await self._write(order, domain, (await self._person(order))[1])
+                link = f"{domain.issuer}{LEADS[order.kind]}" if order.kind in LEADS else ""
+                await self._write(order, domain, (await self._person(order))[1], link)
 
     async def _reset(self, order: Order, domain: Domain) -> None:
         if order.person is not None:  # the operator named them

@@ -23,7 +23,12 @@ class Section(msgspec.Struct, frozen=True):
     path: str
 
 
-SECTIONS = (Section("your_sessions", "/account/sessions"), Section("security", "/account/security"))
+SECTIONS = (
+    Section("your_sessions", "/account/sessions"),
+    Section("security", "/account/security"),
+    Section("password", "/account/password"),
+    Section("email", "/account/email"),
+)
 """In the order in which they are shown."""
 
 

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from troth.access.accounts.devices import Devices
+from troth.access.accounts.notices import Notices
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.errors import FactorNotChanged, FactorRefused
 from troth.access.factors.apps import AuthenticatorApps
@@ -25,6 +27,7 @@ from troth.web.account.layout import AccountServices, account_page, go, render
 from troth.web.answers import request_id
 from troth.web.forms import once, read_form, read_query
 from troth.web.login import step_up_location
+from troth.web.notice import tell
 from troth.web.pages import SCRIPT
 from troth.web.second_factor import Fault, device_name, fault_of, picture_of
 
@@ -42,6 +45,10 @@ class SecurityServices(AccountServices, Protocol):
 
     @property
     def accounts(self) -> Accounts: ...
+    @property
+    def devices(self) -> Devices: ...
+    @property
+    def notices(self) -> Notices: ...
     @property
     def own_sessions(self) -> OwnSessions: ...
     @property
@@ -161,6 +168,7 @@ class SecurityPages:
             await self._services.factors.remove(domain, session.person, passkey, request=request_id(request))
         except FactorNotChanged as error:
             return await self._page(request, domain, session, fault_of(error, ""))
+        await tell(self._services, request, domain, session.person, "factor_removed")
         return go(f"{HERE}?done=removed")
 
     async def _allowed(self, had: Overview) -> None:
@@ -169,6 +177,7 @@ class SecurityPages:
 
     async def _added(self, request: Request, domain: Domain, session: Session, had: Overview) -> Response:
         """The first factor comes with codes for when it is lost."""
+        await tell(self._services, request, domain, session.person, "factor_added")
         if had.codes:
             return go(f"{HERE}?done=added")
         return await self._show_codes(request, domain, session)

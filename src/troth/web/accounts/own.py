@@ -9,6 +9,7 @@ from troth.access.errors import NoSession, PasswordNotAccepted, WrongPassword
 from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.core.errors import TooMany
+from troth.web.account.layout import render
 from troth.web.accounts.services import (
     AccountServices,
     address_of,
@@ -140,7 +141,8 @@ class OwnAccount:
         status: int = 200,
     ) -> Response:
         profile = await self._services.accounts.profile(session.tenant, session.person, session.profile)
-        return self._services.pages.render(
+        return render(
+            self._services,
             request,
             domain,
             template,

@@ -52,6 +52,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Hier können Sie nicht selbst ein Konto anlegen. Bitten Sie um eine Einladung.",
     ),
     "email_confirmed": ("The address {email} is confirmed.", "Die Adresse {email} ist bestätigt."),
+    "email_is_confirmed": ("Address confirmed", "Adresse bestätigt"),
     "confirm_email": ("Confirm your address", "Adresse bestätigen"),
     "confirm_email_more": ("Is {email} your address?", "Ist {email} Ihre Adresse?"),
     "choose_password": ("Choose a new password", "Neues Passwort wählen"),

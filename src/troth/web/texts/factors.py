@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "qr_code": ("QR code with the key below", "QR-Code mit dem Schlüssel darunter"),
     "key": ("Key", "Schlüssel"),
-    "recovery_codes": ("Recovery codes", "Wiederherstellungscodes"),
+    "recovery_codes": ("Recovery codes", "Wiederherstellungs\u00adcodes"),
     "recovery_codes_once": (
         "Write these codes down or print them, and keep them in a safe place. They are shown this once, and "
         "each lets you in once if you lose your device.",
