@@ -7,6 +7,8 @@ from support.access import EMAIL, PASSWORD, House, furnish
 from support.browser import Browser, WebAccess
 from support.post import Post, set_policy
 from support.relay import link_in, text_of
+from troth.access.accounts.people import Profile
+from troth.access.accounts.registrar import NewPerson, Registrar
 
 NEW = "mauve otters juggle"
 STRANGER = "new.person@lindenhof.example"
@@ -302,3 +304,25 @@ async def test_pages_and_letters_are_german_for_german_browsers(browser: Browser
     assert "Sehen Sie in Ihr Postfach" in page.text
     (message,) = await post.sent()
     assert message["Subject"].startswith("Neues Passwort")
+
+
+async def test_an_invitation_is_accepted_once_on_its_own_domain_and_nowhere_else(
+    web: WebAccess, house: House, browser: Browser, post: Post
+) -> None:
+    registrar = Registrar(web.owner, web.sealer)
+    await registrar.add(house.tenant.id, (NewPerson(profile=Profile(STRANGER, "New Person")),))
+    person = await registrar.find(house.tenant.id, STRANGER)
+    assert person is not None
+    await registrar.order(house.domain, "invitation", person.id, "en")
+    link = link_in((await post.sent())[0])
+    assert STRANGER in (await browser.get(link)).text
+    theirs = Browser(web, await furnish(web))
+    assert (await theirs.post("/account/invitation", chosen(link))).status_code == 410
+    await theirs.close()
+    assert (await browser.post("/account/reset", chosen(link))).status_code == 410
+    assert (await browser.post("/account/invitation", chosen(link, "short"))).status_code == 422
+    done = await browser.post("/account/invitation", chosen(link))
+    assert (done.status_code, done.headers["location"]) == (303, "/login?welcome=1")
+    assert (await browser.post("/account/invitation", chosen(link, "another otter"))).status_code == 410
+    entered = await browser.post("/login", {"email": STRANGER, "password": NEW, "return_to": "/"})
+    assert entered.status_code == 303
