@@ -1,4 +1,4 @@
-"""Sessions that are known to live: what an instance may answer without asking the database.
+"""What an instance may answer without asking the database: sessions that are known to live, and the like.
 
 An entry is good for `KEEP` and only while the feed of endings is lively. Three things could let an ending
 slip by, and are guarded against:
@@ -10,8 +10,9 @@ slip by, and are guarded against:
 """
 
 from collections import deque
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from troth.access.cache import BoundedCache
@@ -42,20 +43,34 @@ class Listening(Led, Protocol):
     def subscribe(self, hear: Hear) -> None: ...
 
 
-class LivingSessions:
-    """A bounded memory of living sessions, emptied by what the feed tells."""
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
-    def __init__(self, database: Led, feed: Listening, clock: Clock, *, capacity: int = CAPACITY) -> None:
+
+class Remembered(Generic[K, V]):
+    """A bounded memory of what the database answered, emptied by what the feed tells. `concerns` says whether
+    an ending is about a value."""
+
+    def __init__(
+        self,
+        database: Led,
+        feed: Listening,
+        clock: Clock,
+        concerns: Callable[[Ending, V], bool],
+        *,
+        capacity: int = CAPACITY,
+    ) -> None:
         self._database = database
         self._feed = feed
         self._clock = clock
-        self._kept: BoundedCache[Key, Session] = BoundedCache(capacity)
+        self._concerns = concerns
+        self._kept: BoundedCache[K, V] = BoundedCache(capacity)
         self._recent: deque[Ending] = deque(maxlen=_RECENT)
         self._heard = 0
         feed.subscribe(self._hear)
 
-    def vouch(self, key: Key) -> Session | None:
-        """The session, when it surely lives; None when the database has to be asked."""
+    def vouch(self, key: K) -> V | None:
+        """The value, when it surely holds; None when the database has to be asked."""
         return self._kept.get(key, self._clock.now()) if self._feed.lively else None
 
     def mark(self) -> Mark | None:
@@ -65,25 +80,38 @@ class LivingSessions:
             return None
         return Mark(leader, self._heard)
 
-    def keep(self, mark: Mark | None, key: Key, session: Session) -> None:
+    def keep(self, mark: Mark | None, key: K, value: V) -> None:
         """Remember what the database answered, unless something about it was heard since the mark."""
         if mark is None or not (self._feed.leader == self._database.leader == mark.leader):
             return
-        if self._missed(mark, session):
+        if self._missed(mark, value):
             return
-        good_until: datetime = min(self._clock.now() + KEEP, session.expires_at)
-        self._kept.put(key, session, good_until)
+        self._kept.put(key, value, self._good_until(value))
 
-    def _missed(self, mark: Mark, session: Session) -> bool:
+    def _good_until(self, value: V) -> datetime:
+        del value
+        return self._clock.now() + KEEP
+
+    def _missed(self, mark: Mark, value: V) -> bool:
         since = self._heard - mark.heard
         if since > len(self._recent):
             return True
-        return any(concerns(ending, session) for ending in list(self._recent)[len(self._recent) - since :])
+        return any(self._concerns(one, value) for one in list(self._recent)[len(self._recent) - since :])
 
     def _hear(self, ending: Ending) -> None:
         self._heard += 1
         self._recent.append(ending)
-        self._kept.drop_where(lambda session: concerns(ending, session))
+        self._kept.drop_where(lambda value: self._concerns(ending, value))
+
+
+class LivingSessions(Remembered[Key, Session]):
+    """Sessions that surely live, never longer than they last."""
+
+    def __init__(self, database: Led, feed: Listening, clock: Clock, *, capacity: int = CAPACITY) -> None:
+        super().__init__(database, feed, clock, concerns, capacity=capacity)
+
+    def _good_until(self, value: Session) -> datetime:
+        return min(super()._good_until(value), value.expires_at)
 
 
 def concerns(ending: Ending, session: Session) -> bool:

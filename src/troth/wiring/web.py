@@ -30,9 +30,9 @@ from troth.access.factors.passkeys import Passkeys
 from troth.access.factors.pending import PendingSignIns
 from troth.access.factors.recovery import RecoveryCodes
 from troth.access.factors.second import SecondFactor, StepUp
-from troth.access.living import LivingSessions
+from troth.access.living import LivingSessions, Remembered
 from troth.access.oauth.client_authentication import ClientAuthentication
-from troth.access.oauth.clients import Clients
+from troth.access.oauth.clients import Clients, Known, changes
 from troth.access.oauth.decision import Decisions
 from troth.access.oauth.device_codes import DeviceCodes
 from troth.access.oauth.id_token import IdTokens
@@ -157,7 +157,8 @@ def compose(
     codes = RecoveryCodes(database)
     breached = configuration.breached
     policy = PasswordPolicy(BreachedPasswords(breached) if breached else None)
-    clients = Clients(database)
+    known: Remembered[tuple[str, str], Known] = Remembered(database, feed, clock, changes)
+    clients = Clients(database, known)
     keys = SigningKeys(database, sealer, clock)
     tokens, refresh_tokens = AccessTokens(keys, clock), RefreshTokens(sealer)
     proofs = Proofs(database, sealer, clock)

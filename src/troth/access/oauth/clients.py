@@ -1,10 +1,15 @@
 """Clients: the applications that ask for tokens, each registered for one tenant with what it may do."""
 
 import re
+from typing import Protocol
+from uuid import UUID
 
 import msgspec
 
+from troth.access.endings import Ending
+from troth.access.living import client_ref
 from troth.access.scopes import ScopeSet, scope_set
+from troth.access.sessions import Mark
 from troth.access.tenants import Domain
 from troth.core.client_kinds import (
     CODE_GRANT,
@@ -66,16 +71,55 @@ class Client(Registration, frozen=True):
         return grant_type in self.grant_types
 
 
+class Known(msgspec.Struct, frozen=True):
+    """A client, and whose it is."""
+
+    tenant: UUID
+    client: Client
+
+
+def changes(ending: Ending, known: Known) -> bool:
+    """Whether an ending is about this client: it was changed, disabled or removed, or a secret of it was."""
+    match ending.kind:
+        case "client":
+            return ending.ref == client_ref(known.tenant, known.client.id)
+        case "tenant":
+            return ending.ref == str(known.tenant)
+        case "all":
+            return True
+        case _:
+            return False
+
+
+class ClientMemory(Protocol):
+    """Clients that are known to be as they were (`access.living`)."""
+
+    def vouch(self, key: tuple[str, str]) -> Known | None: ...
+    def mark(self) -> Mark | None: ...
+    def keep(self, mark: Mark | None, key: tuple[str, str], value: Known) -> None: ...
+
+
 class Clients:
     """Looks clients up in the domain's tenant."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, memory: ClientMemory | None = None) -> None:
         self._database = database
+        self._memory = memory
 
     async def find(self, domain: Domain, client: str) -> Client | None:
         """The client, or None when the tenant has none of this id, or it was disabled."""
         if not client or len(client) > MAX_CLIENT_ID or not client.isascii() or not client.isprintable():
             return None
+        memory, key = self._memory, (domain.name, client)
+        if memory is not None and (known := memory.vouch(key)) is not None:
+            return known.client
+        mark = memory.mark() if memory is not None else None
+        found = await self._ask(domain, client)
+        if memory is not None and found is not None:
+            memory.keep(mark, key, Known(domain.tenant_id, found))
+        return found
+
+    async def _ask(self, domain: Domain, client: str) -> Client | None:
         row = await self._database.fetchrow("select * from troth.find_client($1, $2)", domain.name, client)
         if row is None:
             return None
