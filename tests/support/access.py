@@ -16,7 +16,11 @@ from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.accounts.policy import PasswordPolicy
 from troth.access.accounts.signin import SignIn
+from troth.access.administered_clients import AdministeredClients
+from troth.access.administered_domains import AdministeredDomains
+from troth.access.administered_settings import AdministeredSettings
 from troth.access.administration import Administration
+from troth.access.administrator import Guard
 from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
 from troth.access.factors.apps import AuthenticatorApps
@@ -41,6 +45,7 @@ from troth.access.oauth.revocation import Revocation
 from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.own_sessions import OwnSessions
+from troth.access.ownership import NameServers
 from troth.access.sessions import Begun, Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain, DomainDirectory
@@ -134,7 +139,12 @@ class Access:
         self.proofs = Proofs(database, self.sealer, self.clock)
         self.senders = Senders(self.proofs)
         self.authenticator = Authenticator(self.directory, self.tokens, self.proofs)
-        self.administration = Administration(database, self.accounts)
+        guard = Guard(database)
+        self.administration = Administration(guard, self.accounts, mail=self.mail)
+        self.administered_clients = AdministeredClients(guard)
+        # Nobody answers there: a test that asks brings a name server.
+        self.administered_domains = AdministeredDomains(guard, NameServers(("127.0.0.1",), 9))
+        self.administered_settings = AdministeredSettings(guard)
         self.clients = Clients(database)
         self.client_authentication = ClientAuthentication(database, self.clients, self.clock)
         self.pushed_requests = PushedRequests(database, self.sealer, self.clock)

@@ -1,6 +1,7 @@
 """An administrator of a house, and the routes of administration for them to call."""
 
 import secrets
+from copy import copy
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from starlette.applications import Starlette
 from support.access import House, password_hash
 from support.browser import WebAccess
 from troth.access.accounts.people import Profile
+from troth.access.administered_domains import AdministeredDomains
+from troth.access.administration import Administration
 from troth.access.explain import Denials
 from troth.access.tokens import Bearer
 from troth.core.scope import admin_scopes
@@ -60,6 +63,21 @@ class Official(msgspec.Struct, frozen=True):
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://unset") as client:
             return await client.request(method, path, content=content, headers=sent)
+
+    def with_domains(self, domains: AdministeredDomains) -> "Official":
+        """The same person at an instance with this service in its place."""
+        return self._at(administered_domains=domains)
+
+    def with_people(self, people: Administration) -> "Official":
+        """The same person at an instance with this service in its place."""
+        return self._at(administration=people)
+
+    def _at(self, **services: object) -> "Official":
+        access = copy(self.house.access)
+        for name, service in services.items():
+            setattr(access, name, service)
+        app = Starlette(routes=administration.routes(access))  # type: ignore[arg-type]
+        return Official(self.house, self.id, self.session, app)
 
     async def age(self, interval: str) -> None:
         """As if they had signed in so long ago."""

@@ -118,3 +118,22 @@ async def test_an_answer_is_signed_on_request(
     assert payload["aud"] == "reader"
     assert payload["iss"] == house.domain.issuer
     assert payload["token_introspection"]["active"] is True
+
+
+async def test_what_a_person_lost_is_not_told_of_any_more(
+    web: WebAccess, signed_in: Browser, house: House, secret: str
+) -> None:
+    tokens = await tokens_of(signed_in, secret)
+    assert "tickets:read:own" in tokens["scope"]
+    async with web.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(house.tenant.id))
+        await connection.execute(
+            "update troth.role set scopes = array_remove(scopes, 'tickets:read:own')"
+            " where tenant_id = $1 and name = 'resident'",
+            house.tenant.id,
+        )
+    # As at the API: a token that says more than its person may is refused whole; the next one says less.
+    assert (await introspect(signed_in, tokens["access_token"], secret)).json() == {"active": False}
+    told = (await introspect(signed_in, tokens["refresh_token"], secret)).json()
+    assert told["active"] is True
+    assert told["scope"] == "openid profile"

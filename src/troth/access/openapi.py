@@ -4,7 +4,19 @@ Wiring puts it beside what `data/openapi.py` makes from the collections, and ref
 are made there: problems, cursors, tags.
 """
 
-from troth.access.openapi_schemas import Node, reference, schemas
+from troth.access.openapi_customer import customer_paths
+from troth.access.openapi_customer_schemas import customer_schemas
+from troth.access.openapi_operations import (
+    BODY,
+    DONE,
+    MAYBE_TAG,
+    ONE,
+    TAG,
+    answered,
+    listed,
+    operation,
+)
+from troth.access.openapi_schemas import Node, schemas
 from troth.access.roles import ROLE_NAME
 from troth.core.names import SESSION_COOKIE
 from troth.core.scope import admin_scopes
@@ -15,8 +27,8 @@ BASE = "/api/v1/admin"
 def describe_access() -> Node:
     """Paths, schemas, scopes, tags and security schemes."""
     return {
-        "paths": {**_session_paths(), **_me_path(), **_admin_paths()},
-        "schemas": schemas(),
+        "paths": {**_session_paths(), **_me_path(), **_admin_paths(), **customer_paths()},
+        "schemas": schemas() | customer_schemas(),
         "scopes": {scope: _words(scope) for scope in admin_scopes()},
         "tags": [
             {"name": "session", "description": "Who is signed in, and the token of the domain's own pages"},
@@ -45,52 +57,6 @@ def _words(scope: str) -> str:
     return f"{action} {area} of the tenant"
 
 
-def _operation(
-    identifier: str,
-    summary: str,
-    answers: Node,
-    *,
-    scope: str = "",
-    problems: tuple[str, ...] = (),
-    parameters: tuple[Node, ...] = (),
-    body: str = "",
-) -> Node:
-    operation: Node = {
-        "operationId": identifier,
-        "summary": summary,
-        "tags": ["administration" if scope else "session"],
-        "security": [{"oauth2": [scope] if scope else []}],
-        "parameters": list(parameters),
-        "responses": answers
-        | {
-            status: {"$ref": f"#/components/responses/Problem{status}"}
-            for status in dict.fromkeys(("401", *(("403",) if scope else ()), *problems, "503"))
-        },
-    }
-    if body:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": reference(body)}},
-        }
-    return operation
-
-
-def _answer(name: str, *headers: str) -> Node:
-    return {
-        "description": "As asked.",
-        "headers": {header: {"$ref": f"#/components/headers/{header}"} for header in headers},
-        "content": {"application/json": {"schema": reference(name)}},
-    }
-
-
-_DONE: Node = {"204": {"description": "Done."}}
-_PAGING: tuple[Node, ...] = (
-    {"$ref": "#/components/parameters/After"},
-    {"$ref": "#/components/parameters/Limit"},
-)
-_ONE: tuple[Node, ...] = ({"$ref": "#/components/parameters/Id"},)
-_TAG: tuple[Node, ...] = ({"$ref": "#/components/parameters/IfMatch"},)
-_MAYBE_TAG: tuple[Node, ...] = ({"$ref": "#/components/parameters/IfMatchOptional"},)
 _NAME: tuple[Node, ...] = (
     {
         "name": "name",
@@ -100,13 +66,12 @@ _NAME: tuple[Node, ...] = (
         "example": "caretaker",
     },
 )
-_BODY = ("400", "413", "415", "422")
 
 
 def _session_paths() -> Node:
     def by_cookie(identifier: str, summary: str, name: str, *problems: str) -> Node:
-        operation = _operation(identifier, summary, {"200": _answer(name)}, problems=problems)
-        return operation | {"security": [{"session": []}]}
+        described = operation(identifier, summary, {"200": answered(name)}, problems=problems)
+        return described | {"security": [{"session": []}]}
 
     token = by_cookie(
         "session_token", "An access token for the domain's own page", "SessionToken", "400", "403"
@@ -129,107 +94,114 @@ def _session_paths() -> Node:
 def _me_path() -> Node:
     return {
         "/api/v1/me": {
-            "get": _operation("me", "Whom this token speaks for, and what it may", {"200": _answer("Me")})
+            "get": operation("me", "Whom this token speaks for, and what it may", {"200": answered("Me")})
         }
     }
-
-
-def _list(identifier: str, summary: str, name: str, scope: str, *, paged: bool = True) -> Node:
-    return _operation(
-        identifier,
-        summary,
-        {"200": _answer(f"{name}Page")},
-        scope=scope,
-        parameters=_PAGING if paged else (),
-        problems=("400",) if paged else (),
-    )
 
 
 def _admin_paths() -> Node:
     return {
         f"{BASE}/users": {
-            "get": _list("admin_users", "People, the oldest first", "User", "admin.users:read")
+            "get": listed("admin_users", "People, the oldest first", "User", "admin.users:read"),
+            "post": operation(
+                "admin_invite",
+                "Invite a person, who chooses a password by the link that is sent to them",
+                {"201": answered("Made")},
+                scope="admin.users:create",
+                problems=("409", *BODY),
+                body="UserBody",
+            ),
         },
         f"{BASE}/users/{{id}}": {
-            "parameters": list(_ONE),
-            "get": _operation(
+            "parameters": list(ONE),
+            "get": operation(
                 "admin_user",
                 "One person",
-                {"200": _answer("User", "ETag")},
+                {"200": answered("User", "ETag")},
                 scope="admin.users:read",
                 problems=("404",),
             ),
-            "patch": _operation(
+            "patch": operation(
                 "admin_change_user",
                 "Give other roles, disable or enable; needs admin.users:read too",
-                {"200": _answer("User", "ETag")},
+                {"200": answered("User", "ETag")},
                 scope="admin.users:update",
-                parameters=_TAG,
-                problems=("404", "412", "428", *_BODY),
+                parameters=TAG,
+                problems=("404", "412", "428", *BODY),
                 body="UserPatch",
             ),
         },
         f"{BASE}/users/{{id}}/sign-out": {
-            "parameters": list(_ONE),
-            "post": _operation(
+            "parameters": list(ONE),
+            "post": operation(
                 "admin_sign_out",
                 "End every session of a person",
-                _DONE,
+                DONE,
                 scope="admin.sessions:delete",
                 problems=("404",),
             ),
         },
         f"{BASE}/users/{{id}}/reset-factors": {
-            "parameters": list(_ONE),
-            "post": _operation(
+            "parameters": list(ONE),
+            "post": operation(
                 "admin_reset_factors",
                 "Take away the second factors of a person who lost them; ends every session",
-                _DONE,
+                DONE,
                 scope="admin.users:update",
                 problems=("404", "422"),
             ),
         },
+        f"{BASE}/users/{{id}}/reset-password": {
+            "parameters": list(ONE),
+            "post": operation(
+                "admin_reset_password",
+                "Send a person the link by which they choose a new password",
+                {"202": {"description": "The message is on its way."}},
+                scope="admin.users:update",
+                problems=("404", "409", "429"),
+            ),
+        },
         f"{BASE}/roles": {
-            "get": _list(
+            "get": listed(
                 "admin_roles", "The platform's and the tenant's", "Role", "admin.roles:read", paged=False
             )
         },
         f"{BASE}/roles/{{name}}": {
             "parameters": list(_NAME),
-            "put": _operation(
+            "put": operation(
                 "admin_put_role",
                 "Make a role (admin.roles:create), or with If-Match change it",
-                {"201": _answer("RolePut"), "200": _answer("RolePut")},
+                {"201": answered("RolePut"), "200": answered("RolePut")},
                 scope="admin.roles:update",
-                parameters=_MAYBE_TAG,
-                problems=("404", "409", "412", *_BODY),
+                parameters=MAYBE_TAG,
+                problems=("404", "409", "412", *BODY),
                 body="RoleBody",
             ),
-            "delete": _operation(
+            "delete": operation(
                 "admin_remove_role",
                 "Take a role away, from its holders too",
-                _DONE,
+                DONE,
                 scope="admin.roles:delete",
-                parameters=_TAG,
+                parameters=TAG,
                 problems=("400", "404", "412", "428"),
             ),
         },
         f"{BASE}/sessions": {
-            "get": _list(
+            "get": listed(
                 "admin_sessions", "What lives, the newest first", "AdminSession", "admin.sessions:read"
             )
         },
         f"{BASE}/sessions/{{id}}": {
-            "parameters": list(_ONE),
-            "delete": _operation(
+            "parameters": list(ONE),
+            "delete": operation(
                 "admin_end_session",
                 "End a session and what was granted under it",
-                _DONE,
+                DONE,
                 scope="admin.sessions:delete",
                 problems=("404",),
             ),
         },
         f"{BASE}/events": {
-            "get": _list("admin_events", "The trail, the newest first", "Event", "admin.audit:read")
+            "get": listed("admin_events", "The trail, the newest first", "Event", "admin.audit:read")
         },
     }

@@ -6,17 +6,18 @@ from troth.access.roles import MAX_SCOPES
 
 Node = dict[str, Any]
 
-_INSTANT: Node = {"type": "string", "format": "date-time"}
-_MAYBE_INSTANT: Node = {"type": ["string", "null"], "format": "date-time"}
-_ID: Node = {"type": "string", "format": "uuid"}
-_TEXT: Node = {"type": "string"}
-_MAYBE_TEXT: Node = {"type": ["string", "null"]}
-_FLAG: Node = {"type": "boolean"}
-_TEXTS: Node = {"type": "array", "items": _TEXT}
+INSTANT: Node = {"type": "string", "format": "date-time"}
+MAYBE_INSTANT: Node = {"type": ["string", "null"], "format": "date-time"}
+ID: Node = {"type": "string", "format": "uuid"}
+TEXT: Node = {"type": "string"}
+MAYBE_TEXT: Node = {"type": ["string", "null"]}
+FLAG: Node = {"type": "boolean"}
+TEXTS: Node = {"type": "array", "items": TEXT}
 _ACR: Node = {"type": "string", "enum": ["urn:troth:acr:1", "urn:troth:acr:2"]}
 
 
-def _object(required: Node, optional: Node | None = None) -> Node:
+def object_of(required: Node, optional: Node | None = None) -> Node:
+    """With these members and no others."""
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},
@@ -26,7 +27,7 @@ def _object(required: Node, optional: Node | None = None) -> Node:
 
 
 def _page(name: str) -> Node:
-    return _object({"items": {"type": "array", "items": reference(name)}, "next": _MAYBE_TEXT})
+    return object_of({"items": {"type": "array", "items": reference(name)}, "next": MAYBE_TEXT})
 
 
 def reference(name: str) -> Node:
@@ -36,59 +37,74 @@ def reference(name: str) -> Node:
 
 def schemas() -> Node:
     """Each under its name."""
-    tenant = _object({"slug": _TEXT, "name": _TEXT})
-    role_scopes = {**_TEXTS, "maxItems": MAX_SCOPES}
+    tenant = object_of({"slug": TEXT, "name": TEXT})
+    role_scopes = {**TEXTS, "maxItems": MAX_SCOPES}
     lived = {
-        "created_at": _INSTANT,
-        "authenticated_at": _INSTANT,
-        "seen_at": _INSTANT,
-        "expires_at": _INSTANT,
+        "created_at": INSTANT,
+        "authenticated_at": INSTANT,
+        "seen_at": INSTANT,
+        "expires_at": INSTANT,
     }
     kinds = {
-        "Session": _object(
+        "Session": object_of(
             {
-                "person": _object({"id": _ID, "name": _TEXT, "email": _TEXT}),
+                "person": object_of({"id": ID, "name": TEXT, "email": TEXT}),
                 "tenant": tenant,
-                "domain": _TEXT,
+                "domain": TEXT,
                 "account": {"type": "string", "format": "uri"},
-                "scopes": _TEXTS,
-                "authenticated_at": _INSTANT,
-                "expires_at": _INSTANT,
+                "scopes": TEXTS,
+                "authenticated_at": INSTANT,
+                "expires_at": INSTANT,
             }
         ),
-        "SessionToken": _object(
+        "SessionToken": object_of(
             {
-                "access_token": _TEXT,
+                "access_token": TEXT,
                 "token_type": {"const": "Bearer"},
                 "expires_in": {"type": "integer", "minimum": 0},
-                "scope": _TEXT,
+                "scope": TEXT,
             }
         ),
-        "Me": _object(
+        "Me": object_of(
             {
-                "person": _object({"id": _ID}, {"name": _TEXT, "email": _TEXT, "roles": _TEXTS}),
+                "person": object_of({"id": ID}, {"name": TEXT, "email": TEXT, "roles": TEXTS}),
                 "tenant": tenant,
-                "domain": _TEXT,
-                "client": _TEXT,
-                "scopes": _TEXTS,
-                "session": _object(
-                    {"acr": _ACR, "amr": _TEXTS, "authenticated_at": _INSTANT, "expires_at": _INSTANT}
+                "domain": TEXT,
+                "client": TEXT,
+                "scopes": TEXTS,
+                "session": object_of(
+                    {"acr": _ACR, "amr": TEXTS, "authenticated_at": INSTANT, "expires_at": INSTANT}
                 ),
             }
         ),
-        "User": _object(
+        "User": object_of(
             {
-                "id": _ID,
-                "email": _TEXT,
-                "name": _TEXT,
-                "roles": _TEXTS,
-                "disabled": _FLAG,
-                "created_at": _INSTANT,
-                "email_verified_at": _MAYBE_INSTANT,
-                "has_password": _FLAG,
+                "id": ID,
+                "email": TEXT,
+                "name": TEXT,
+                "roles": TEXTS,
+                "disabled": FLAG,
+                "created_at": INSTANT,
+                "email_verified_at": MAYBE_INSTANT,
+                "has_password": FLAG,
             }
         ),
-        "UserPatch": _object(
+        "UserBody": object_of(
+            {
+                "email": {"type": "string", "minLength": 3, "maxLength": 254},
+                "name": {"type": "string", "minLength": 1, "maxLength": 120},
+            },
+            {
+                "roles": {
+                    "type": "array",
+                    "items": {"type": "string", "minLength": 1, "maxLength": 40},
+                    "maxItems": 50,
+                },
+                "language": {"enum": ["en", "de", None]},
+            },
+        ),
+        "Made": object_of({"id": ID}),
+        "UserPatch": object_of(
             {},
             {
                 "roles": {
@@ -96,42 +112,44 @@ def schemas() -> Node:
                     "items": {"type": "string", "minLength": 1, "maxLength": 40},
                     "maxItems": 50,
                 },
-                "disabled": _FLAG,
+                "disabled": FLAG,
             },
         ),
-        "Role": _object(
+        "Role": object_of(
             {
-                "name": _TEXT,
+                "name": TEXT,
                 "of": {"enum": ["platform", "tenant"]},
-                "scopes": _TEXTS,
+                "scopes": TEXTS,
                 "people": {"type": "integer", "minimum": 0},
-                "etag": _TEXT,
+                "etag": TEXT,
             }
         ),
-        "RoleBody": _object({"scopes": role_scopes}),
-        "RolePut": _object({"name": _TEXT, "scopes": role_scopes}),
-        "AdminSession": _object(
+        "RoleBody": object_of({"scopes": role_scopes}),
+        "RolePut": object_of({"name": TEXT, "scopes": role_scopes}),
+        "AdminSession": object_of(
             {
-                "id": _ID,
-                "person": _ID,
-                "domain": _TEXT,
-                "client": _MAYBE_TEXT,
-                "scopes": _TEXTS,
+                "id": ID,
+                "person": ID,
+                "domain": TEXT,
+                "client": MAYBE_TEXT,
+                "scopes": TEXTS,
                 "acr": _ACR,
                 **lived,
             }
         ),
-        "Event": _object(
+        "Event": object_of(
             {
-                "id": _ID,
-                "at": _INSTANT,
-                "event": _TEXT,
+                "id": ID,
+                "at": INSTANT,
+                "event": TEXT,
                 "principal": {"type": ["string", "null"], "format": "uuid"},
-                "domain": _MAYBE_TEXT,
-                "request_id": _MAYBE_TEXT,
+                "domain": MAYBE_TEXT,
+                "request_id": MAYBE_TEXT,
                 "detail": {"type": "object"},
             }
         ),
     }
-    pages = {f"{name}Page": _page(name) for name in ("User", "Role", "AdminSession", "Event")}
+    pages = {
+        f"{name}Page": _page(name) for name in ("User", "Role", "AdminSession", "Event", "Client", "Domain")
+    }
     return kinds | pages

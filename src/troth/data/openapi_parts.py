@@ -22,6 +22,7 @@ PROBLEMS = {
     "415": "This content type is not accepted.",
     "422": "The content does not fit its schema; `errors` lists what is wrong where.",
     "428": "If-Match is missing.",
+    "429": "Too often; `Retry-After` says when to come back.",
     "503": "The outcome is unknown; repeat with the same Idempotency-Key.",
 }
 

@@ -26,7 +26,8 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance of the web service is told, in a file named by the variable TROTH_WEB.
 
     It names the file of the root key and holds no secret itself. `connections` to the database are the most
-    that it may have at once. `mail` says whether the keeper sends messages; `breached` lists passwords.
+    that it may have at once. `mail` says whether the keeper sends messages; `breached` lists passwords;
+    `name_servers` are asked whose a domain is, those of this machine when there are none.
     """
 
     platform: str
@@ -38,6 +39,8 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     public: dict[str, tuple[str, ...]]
     mail: bool = False
     breached: Path | None = None
+    name_servers: tuple[str, ...] = ()
+    name_server_port: int = 53
 
 
 class Blueprint:

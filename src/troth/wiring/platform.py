@@ -218,6 +218,8 @@ class Platform:
             public={name: app.public for name, app in self._settings.apps.items()},
             mail=self._settings.mail is not None,
             breached=self._settings.passwords.breached,
+            name_servers=self._settings.dns.servers,
+            name_server_port=self._settings.dns.port,
         )
 
     async def _declare(self, tell: Tell) -> str:

@@ -18,7 +18,11 @@ from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.accounts.policy import BreachedPasswords, PasswordPolicy
 from troth.access.accounts.signin import SignIn
+from troth.access.administered_clients import AdministeredClients
+from troth.access.administered_domains import AdministeredDomains
+from troth.access.administered_settings import AdministeredSettings
 from troth.access.administration import Administration
+from troth.access.administrator import Guard
 from troth.access.authenticator import Authenticator
 from troth.access.dpop import Proofs
 from troth.access.endings import Feed
@@ -47,6 +51,7 @@ from troth.access.oauth.sender import Senders
 from troth.access.oauth.token_endpoint import TokenEndpoint
 from troth.access.openapi import describe_access
 from troth.access.own_sessions import OwnSessions
+from troth.access.ownership import NameServers
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import DomainDirectory
@@ -111,6 +116,9 @@ class WebServices(msgspec.Struct, frozen=True, kw_only=True):
     tokens: AccessTokens
     authenticator: Authenticator
     administration: Administration
+    administered_clients: AdministeredClients
+    administered_domains: AdministeredDomains
+    administered_settings: AdministeredSettings
     denials: Denials
     documents: Documents
     openapi: bytes
@@ -162,7 +170,8 @@ def compose(
     keys = SigningKeys(database, sealer, clock)
     tokens, refresh_tokens = AccessTokens(keys, clock), RefreshTokens(sealer)
     proofs = Proofs(database, sealer, clock)
-    senders = Senders(proofs)
+    senders, guard = Senders(proofs), Guard(database)
+    name_servers = NameServers(configuration.name_servers, configuration.name_server_port)
     return WebServices(
         database=database,
         clock=clock,
@@ -201,7 +210,10 @@ def compose(
         keys=keys,
         tokens=tokens,
         authenticator=Authenticator(directory, tokens, proofs),
-        administration=Administration(database, accounts),
+        administration=Administration(guard, accounts, mail=configuration.mail),
+        administered_clients=AdministeredClients(guard),
+        administered_domains=AdministeredDomains(guard, name_servers),
+        administered_settings=AdministeredSettings(guard),
         denials=Denials(directory, sessions, clients),
         documents=Documents(database, ring, with_canaries(declared)),
         openapi=write_api(declared, title=configuration.platform, version=VERSION, beside=describe_access()),

@@ -7,10 +7,12 @@ import pytest
 from support.access import House
 from support.administration import EVERYTHING, Official, change, official
 from support.api import check_problem
+from troth.access.openapi import describe_access
 from troth.access.roles import put_role
 
 IF_MATCH = '"1"'
 NOBODY = "0190a3c4-7a5e-7cc1-8f7b-3d5c9b1e2f40"
+CLIENT = {"name": "Guarded", "scopes": ["openid"], "redirect_uris": ["https://guarded.example/back"]}
 
 CALLS: list[tuple[str, str, object, str]] = [
     ("GET", "/users", None, "admin.users:read"),
@@ -18,6 +20,22 @@ CALLS: list[tuple[str, str, object, str]] = [
     ("PATCH", f"/users/{NOBODY}", {"disabled": True}, "admin.users:read"),
     ("POST", f"/users/{NOBODY}/sign-out", None, "admin.sessions:delete"),
     ("POST", f"/users/{NOBODY}/reset-factors", None, "admin.users:update"),
+    ("POST", f"/users/{NOBODY}/reset-password", None, "admin.users:update"),
+    ("POST", "/users", {"email": "eva@example.org", "name": "Eva"}, "admin.users:create"),
+    ("GET", "/clients", None, "admin.clients:read"),
+    ("POST", "/clients", CLIENT, "admin.clients:create"),
+    ("GET", "/clients/ledger", None, "admin.clients:read"),
+    ("PATCH", "/clients/ledger", {"disabled": True}, "admin.clients:update"),
+    ("DELETE", "/clients/ledger", None, "admin.clients:delete"),
+    ("POST", "/clients/ledger/secret", {}, "admin.clients:update"),
+    ("POST", "/client-invitations", {"scopes": ["openid"]}, "admin.clients:create"),
+    ("GET", "/domains", None, "admin.domains:read"),
+    ("POST", "/domains", {"name": "portal.guarded.com"}, "admin.domains:create"),
+    ("GET", "/domains/portal.guarded.com", None, "admin.domains:read"),
+    ("DELETE", "/domains/portal.guarded.com", None, "admin.domains:delete"),
+    ("POST", "/domains/portal.guarded.com/check", None, "admin.domains:update"),
+    ("GET", "/settings", None, "admin.settings:read"),
+    ("PUT", "/settings", {"policy": {}, "branding": {}}, "admin.settings:update"),
     ("GET", "/roles", None, "admin.roles:read"),
     ("PUT", "/roles/new", {"scopes": []}, "admin.roles:update"),
     ("DELETE", "/roles/resident", None, "admin.roles:delete"),
@@ -28,6 +46,17 @@ CALLS: list[tuple[str, str, object, str]] = [
 EACH_CALL = pytest.mark.parametrize(
     ("method", "path", "body", "scope"), CALLS, ids=[f"{method} {path}" for method, path, *_ in CALLS]
 )
+
+
+def test_every_operation_is_among_these() -> None:
+    described = {
+        (method.upper(), re.sub(r"\{\w+\}", "*", path.removeprefix("/api/v1/admin")))
+        for path, item in describe_access()["paths"].items()
+        for method in item
+        if path.startswith("/api/v1/admin") and method != "parameters"
+    }
+    names = re.compile(rf"{NOBODY}|(?<=/roles/)\w+|(?<=/clients/)\w+|(?<=/domains/)[\w.]+")
+    assert {(method, names.sub("*", path)) for method, path, *_ in CALLS} == described
 
 
 @EACH_CALL

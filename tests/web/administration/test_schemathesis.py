@@ -102,7 +102,10 @@ async def door(access: AdministeredAccess, house: House) -> AsyncGenerator[Door]
     )
     task = asyncio.create_task(server.serve())
     theirs = [str(stranger.id), str(stranger.session), str(stranger.house.person)]
-    yield Door(f"http://127.0.0.1:{port}", boss, stranger, {"id": theirs})
+    client = f"c{secrets.token_hex(8)}"
+    await change(stranger.house, "update troth.client set id = $1 where id = 'other'", client)
+    known = {"id": theirs, "client": [client], "domain": [stranger.house.domain.name]}
+    yield Door(f"http://127.0.0.1:{port}", boss, stranger, known)
     server.stop()
     await task
 
@@ -190,13 +193,13 @@ async def test_nothing_of_another_tenant_is_answered_or_changed(door: Door, meth
             case.path_parameters["name"] = secret
         response = case.call(base_url=door.url, headers=headers)
         seen.append(response.status_code)
-        for mark in (secret, theirs.tenant.slug, *door.known["id"]):
+        for mark in (secret, theirs.tenant.slug, *door.known["id"], *door.known["client"]):
             assert mark not in response.text.replace(f'"name":"{secret}"', "")
 
     seen: list[int] = []
     await drive(method, path, send)
     assert await witness(theirs) == before
-    if "{id}" in path:
+    if any(f"{{{name}}}" in path for name in door.known):
         assert not [status for status in seen if status < 300]
 
 
@@ -235,9 +238,20 @@ async def witness(house: House) -> dict[str, Any]:
         roles = await connection.fetch(
             "select name, scopes, version from troth.role where tenant_id is not null order by name"
         )
+        clients = await connection.fetch(
+            "select id, name, redirect_uris, scopes, disabled,"
+            " (select count(*) from troth.client_secret) as secrets from troth.client order by id"
+        )
+        domains = await connection.fetch(
+            "select d.name, state, branding, challenge, policy from troth.domain d"
+            " join troth.tenant t on t.id = tenant_id where tenant_id = $1 order by 1",
+            house.tenant.id,
+        )
         ended = await connection.fetch("select id, ended_at from troth.session order by id")
     return {
         "people": list(map(dict, people)),
         "roles": list(map(dict, roles)),
+        "clients": list(map(dict, clients)),
+        "domains": list(map(dict, domains)),
         "ended": list(map(dict, ended)),
     }

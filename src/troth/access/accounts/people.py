@@ -67,10 +67,8 @@ class Accounts:
 
         Raises Unprocessable when the address cannot be one.
         """
-        if not is_plausible(profile.email):
-            raise Unprocessable("This is not an e-mail address.", errors=(("/email", "not an address"),))
         person = uuid7()
-        sealed = await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), person.bytes)
+        sealed = await self.seal(tenant, person, profile)
         index = await self.index(tenant, profile.email)
         return await self._database.fetchval(
             "select troth.add_person($1, $2, $3, $4, $5, $6)",
@@ -81,6 +79,12 @@ class Accounts:
             password_hash,
             list(roles),
         )
+
+    async def seal(self, tenant: UUID, person: UUID, profile: Profile) -> bytes:
+        """The profile as it is stored. Raises Unprocessable when the address cannot be one."""
+        if not is_plausible(profile.email):
+            raise Unprocessable("This is not an e-mail address.", errors=(("/email", "not an address"),))
+        return await self._sealer.seal(tenant, PROFILE, msgspec.json.encode(profile), person.bytes)
 
     async def set_password(self, tenant: UUID, person: UUID, password: str, passwords: Passwords) -> None:
         """A new password; every session of the person is over with it."""

@@ -4,6 +4,8 @@ The caller proves who it is, and learns of its own tokens alone: everything else
 or another client's, is answered with `active: false` and nothing besides (section 2.2).
 """
 
+from uuid import UUID
+
 import msgspec
 
 from troth.access.errors import InvalidClient, InvalidRequest, NoSession
@@ -12,6 +14,7 @@ from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.oauth.clients import Client
 from troth.access.oauth.grant import read_grant
 from troth.access.oauth.refresh_tokens import RefreshToken, RefreshTokens
+from troth.access.scopes import IDENTITY, ScopeSet, covers, intersect, scope_set
 from troth.access.sessions import Sessions
 from troth.access.signing import SigningKeys
 from troth.access.tenants import Domain
@@ -84,7 +87,11 @@ class Introspection:
         except Unauthenticated:
             return INACTIVE
         # Before anything is asked: another client's token costs no query and shows nothing by its time.
-        if principal.client != client.id or not await self._lives(domain, principal):
+        if principal.client != client.id:
+            return INACTIVE
+        rights = await self._rights(domain, principal.session)
+        # The API refuses a token that says more than its person may by now; so it is not told as good here.
+        if rights is None or not covers(rights, scope_set(principal.reach)):
             return INACTIVE
         return _describe(domain, principal)
 
@@ -98,12 +105,13 @@ class Introspection:
         }
         return (await self._keys.ring(domain)).signer.sign(said, SIGNED)
 
-    async def _lives(self, domain: Domain, principal: Principal) -> bool:
+    async def _rights(self, domain: Domain, session: UUID) -> ScopeSet | None:
+        """What the person of a living grant may now, and be told; None when it is over."""
         try:
-            await self._sessions.open_by_id(domain, principal.session)
+            found = await self._sessions.open_by_id(domain, session)
         except NoSession:
-            return False
-        return True
+            return None
+        return scope_set((*IDENTITY, *found.person_scopes))
 
     async def _look_at_refresh(self, domain: Domain, client: Client, token: RefreshToken) -> Introspected:
         row = await self._database.fetchrow(
@@ -117,9 +125,14 @@ class Introspection:
         if row is None or row["outcome"] != "alive":
             return INACTIVE
         grant = read_grant(row)
+        rights = await self._rights(domain, grant.session)
+        if rights is None:
+            return INACTIVE
+        granted = scope_set(grant.scopes)
         return Introspected(
             active=True,
-            scope=" ".join(grant.scopes),
+            # What the next access token would say.
+            scope=str(ScopeSet(granted.identity, intersect(granted.data, rights.data))),
             client_id=client.id,
             sub=str(grant.person),
             iss=domain.issuer,

@@ -1,11 +1,13 @@
 """`/api/v1/admin/users`: the tenant's people."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from troth.access.accounts.people import Profile
 from troth.access.administration import User
 from troth.core.clock import to_wire
+from troth.core.errors import Unprocessable
 from troth.data.document import read_cursor, write_cursor
 from troth.web.administration.desk import Desk, answer, listing, page_of, read_body
 from troth.web.api import Answer
@@ -19,6 +21,15 @@ class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     roles: Annotated[tuple[RoleName, ...], msgspec.Meta(max_length=50)] | msgspec.UnsetType = msgspec.UNSET
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class UserBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to invite; without a language, the tenant's."""
+
+    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+    roles: Annotated[tuple[RoleName, ...], msgspec.Meta(max_length=50)] = ()
+    language: Literal["en", "de"] | None = None
 
 
 class UsersDesk:
@@ -41,6 +52,17 @@ class UsersDesk:
         user = await self._desk.administration.user(by, call.identifier)
         return answer(_tell(user), tag=user.tag)
 
+    async def invite(self, call: Call) -> Answer:
+        by = await self._desk.administrator(call)
+        body = await read_body(call, UserBody)
+        if not body.name.strip() or not body.name.isprintable():
+            fault = ("/name", "has 1 to 120 visible characters")
+            raise Unprocessable("The content does not fit its schema.", errors=(fault,))
+        language = body.language or await self._desk.language(by)
+        profile, roles = Profile(body.email, body.name.strip()), tuple(sorted(set(body.roles)))
+        person = await self._desk.administration.invite(by, profile, roles, language=language)
+        return answer({"id": str(person)}, status=201)
+
     async def patch(self, call: Call) -> Answer:
         by = await self._desk.administrator(call)
         person, tags = call.identifier, call.tags()
@@ -61,6 +83,13 @@ class UsersDesk:
         by = await self._desk.administrator(call)
         await self._desk.administration.sign_out(by, call.identifier)
         return Answer(204)
+
+    async def reset_password(self, call: Call) -> Answer:
+        """202: a message is on its way."""
+        by = await self._desk.administrator(call)
+        language = await self._desk.language(by)
+        await self._desk.administration.order_reset(by, call.identifier, language=language)
+        return Answer(202)
 
     async def reset_factors(self, call: Call) -> Answer:
         by = await self._desk.administrator(call)
