@@ -162,3 +162,8 @@ async def test_clients_are_listed_by_pages_and_only_ones_own(boss: Official, str
     ):
         response = await boss.call(method, f"{CLIENTS}/theirs{path}", body, if_match="*")
         check_problem(response, 404, "not_found")
+
+
+async def test_a_client_whose_id_was_drawn_at_random_is_found_however_it_begins(boss: Official) -> None:
+    await change(boss.house, "update troth.client set id = '-_drawn' where id = 'other'")
+    assert (await boss.call("GET", f"{CLIENTS}/-_drawn")).json()["id"] == "-_drawn"
