@@ -1,6 +1,7 @@
 """docs/asvs.md answers each requirement of five chapters of OWASP ASVS 5.0; what it calls met has a test."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def rows() -> list[tuple[str, str, str, str]]:
 def test_each_requirement_is_answered_once_and_in_order() -> None:
     wanted = [f"{section}.{number}" for section, count in SECTIONS.items() for number in range(1, count + 1)]
     assert [requirement for requirement, *_ in rows()] == wanted
+
+
+def test_the_page_counts_its_own_answers() -> None:
+    counts = Counter(answer for _, answer, *_ in rows())
+    line = ", ".join(f"{counts[answer]} {answer}" for answer in ("met", "not met", "not applicable"))
+    assert f"\n{line}.\n" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("row", rows() if PAGE.exists() else [], ids=lambda row: row[0])
