@@ -1,8 +1,9 @@
 """Introspection, session check and refresh of one web instance against node oidc-provider in memory.
 
 `python -m bench.oauth`. Ours is an instance as the platform runs it (`troth.web.app` under
-`troth.hosting.runner`: Granian, TLS 1.3, client certificate) on one PostgreSQL, and durable; theirs is one
-process that keeps everything in memory and forgets it. Both are asked over 16 kept connections with mutual
+`troth.hosting.runner`: Granian, TLS 1.3, client certificate) on one PostgreSQL that waits for its disk at
+each commit; theirs is one process that keeps everything in memory and forgets it. django-oauth-toolkit, on
+the same PostgreSQL, is asked for refreshes too. Both are asked over 16 kept connections with mutual
 TLS, in short turns. The session check of theirs is its userinfo endpoint, which looks a token up and answers
 whose it is, as `/session` does for a cookie.
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from bench.load import Plan, Side  # noqa: E402
-from bench.peer_servers import Certificates, Peer, oidc_provider  # noqa: E402
+from bench.peer_servers import Certificates, Peer, django_toolkit, oidc_provider  # noqa: E402
 from bench.results import Entry, entry, record  # noqa: E402
 from support.access import CALLBACK, Access, House, furnish  # noqa: E402
 from support.client import CHALLENGE, VERIFIER  # noqa: E402
@@ -66,6 +67,8 @@ class Scene(msgspec.Struct, frozen=True):
     cookie: str
     access: str
     refresh: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    """Refresh tokens for a second comparison."""
 
 
 async def prepare(server: Server, folder: Path) -> Scene:
@@ -73,6 +76,9 @@ async def prepare(server: Server, folder: Path) -> Scene:
     await (await Database.open(server.target(SUPERUSER, "postgres"))).close()
     await bootstrap(server.target(SUPERUSER, "postgres"))
     await migrate(server.target(OWNER))
+    superuser = await Database.open(server.target(SUPERUSER, "postgres"), max_size=1)
+    await superuser.execute("create database peer owner troth_app template template0")
+    await superuser.close()
     make_root_key(folder / "root.key")
     opened = [await Database.open(server.target(role), max_size=2) for role in (APP, OWNER, AUDITOR)]
     access = Access(*opened, root=read_root_key(folder / "root.key"))
@@ -83,10 +89,11 @@ async def prepare(server: Server, folder: Path) -> Scene:
         client = await access.clients.find(house.domain, "bench")
         assert client is not None
         begun = await house.begin()
-        tokens = [await grant(house, client, begun.session) for _ in range(CONNECTIONS)]
+        tokens = [await grant(house, client, begun.session) for _ in range(2 * CONNECTIONS)]
         host = f"{house.domain.name}:{HTTPS_PORT}"
         refresh = tuple(one.refresh_token for one in tokens)
-        return Scene(host, secret, begun.token, tokens[0].access_token, refresh)
+        first, second = refresh[:CONNECTIONS], refresh[CONNECTIONS:]
+        return Scene(host, secret, begun.token, tokens[0].access_token, first, second)
     finally:
         access.passwords.close()
         for database in opened:
@@ -161,12 +168,13 @@ class Instance:
             "session.check-http": self._side(
                 f"GET /session HTTP/1.1\r\nhost: {self.scene.host}\r\ncookie: {cookie}\r\n\r\n".encode()
             ),
-            "oauth.refresh": self._side(
-                self._post("/oauth/token", renewal, "{length}"),
-                follow="refresh_token",
-                starts=self.scene.refresh,
-            ),
+            "oauth.refresh": self._refreshing(renewal, self.scene.refresh),
+            "oauth.refresh-django": self._refreshing(renewal, self.scene.others),
         }
+
+    def _refreshing(self, body: bytes, starts: tuple[str, ...]) -> Side:
+        request = self._post("/oauth/token", body, "{length}")
+        return self._side(request, follow="refresh_token", starts=starts)
 
     def _post(self, path: str, body: bytes, length: str) -> bytes:
         basic = base64.b64encode(f"bench:{self.scene.secret}".encode()).decode()
@@ -203,9 +211,10 @@ class Instance:
                     await asyncio.sleep(0.1)
 
 
-def theirs(peer: Peer) -> dict[str, Side]:
-    """The same questions to oidc-provider."""
+def theirs(peer: Peer, django: Peer) -> dict[str, Side]:
+    """The same questions to the peers."""
     return {
+        "oauth.refresh-django": django.refreshing("/token"),
         "oauth.introspect": peer.introspecting("/token/introspection"),
         "session.check-http": peer.asking_who("/me"),
         "oauth.refresh": peer.refreshing("/token"),
@@ -224,16 +233,26 @@ def load(folder: Path, ours: Side, against: Side) -> list[tuple[float, float]]:
     return [(REQUESTS / mine, REQUESTS / other) for mine, other in pairs]
 
 
-AIMS = {"oauth.introspect": 1.0, "session.check-http": 1.0, "oauth.refresh": 0.5}
+AIMS = {
+    "oauth.introspect": 1.0,
+    "session.check-http": 1.0,
+    "oauth.refresh": 0.5,
+    "oauth.refresh-django": 10.0,
+}
 
 
 def measure(server: Server, folder: Path) -> tuple[Entry, ...]:
-    """All three, on a server that was just started."""
+    """All of them, on a server that was just started."""
     scene = asyncio.run(prepare(server, folder))
-    (folder / "peer").mkdir()
+    for name in ("peer", "django"):
+        (folder / name).mkdir()
     instance = Instance(folder, scene)
-    with instance.running(server), oidc_provider(folder / "peer", chains=CONNECTIONS) as peer:
-        others = theirs(peer)
+    with (
+        instance.running(server),
+        oidc_provider(folder / "peer", chains=CONNECTIONS) as peer,
+        django_toolkit(folder / "django", server, chains=CONNECTIONS) as django,
+    ):
+        others = theirs(peer, django)
         return tuple(
             entry(name, load(folder, side, others[name]), aim=AIMS[name], unit="requests/s")
             for name, side in instance.sides.items()
@@ -244,7 +263,7 @@ def main() -> None:
     """Measure, print, and note the results."""
     with tempfile.TemporaryDirectory(prefix="troth-bench-") as name:
         folder = Path(name)
-        server = Server(folder, find_binaries(None))
+        server = Server(folder, find_binaries(None), durable=True)
         server.initialise()
         server.start()
         try:

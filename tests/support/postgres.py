@@ -36,12 +36,15 @@ ssl_cert_file = '{folder}/server.pem'
 ssl_key_file = '{folder}/server.key'
 max_connections = 60
 shared_buffers = '32MB'
+log_line_prefix = '%m [%p] %u '
+"""
+
+_FORGETFUL = """
 fsync = off
 full_page_writes = off
 synchronous_commit = off
-log_line_prefix = '%m [%p] %u '
 """
-# A test database dies with the machine, so nothing has to reach its disk.
+# A test database dies with the machine, so nothing has to reach its disk; what is measured has to.
 
 _RULES = "hostssl all all 127.0.0.1/32 cert clientcert=verify-full\n"
 
@@ -55,9 +58,11 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """A running PostgreSQL, with a client certificate for each role that asks for one."""
+    """A running PostgreSQL, with a client certificate for each role that asks for one. A `durable` one waits
+    for its disk at each commit."""
 
-    def __init__(self, folder: Path, binaries: Binaries) -> None:
+    def __init__(self, folder: Path, binaries: Binaries, *, durable: bool = False) -> None:
+        self._settings = _SETTINGS if durable else _SETTINGS + _FORGETFUL
         self.folder = folder
         self.binaries = binaries
         self.endpoint = Endpoint("127.0.0.1", free_port())
@@ -92,7 +97,7 @@ class Server:
             *("-D", str(self._data), "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
         )
         with (self._data / "postgresql.conf").open("a") as file:
-            file.write(_SETTINGS.format(folder=self.folder) + f"port = {self.endpoint.port}\n")
+            file.write(self._settings.format(folder=self.folder) + f"port = {self.endpoint.port}\n")
         (self._data / "pg_hba.conf").write_text(_RULES)
 
     def start(self) -> None:
