@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "troth"
 EXAMPLE = ROOT / "examples" / "residents" / "troth.toml"
 ROOMS = ("core", "hosting", "data", "access", "assurance", "wiring", "web", "cli")
 
-_TABLE = re.compile(r"^\[{1,2}([\w.]+)\]{1,2}$")
+_TABLE = re.compile(r"^(?:# )?\[{1,2}([\w.]+)\]{1,2}$")
 _KEY = re.compile(r"^(?:# )?([a-z_][\w.]*) = (.*)$")
 _LEFT_OUT = re.compile(r"\s*Left out: ([^.]*(?:\.[^.\s][^.]*)*)\.$")
 _NAMED = re.compile(r"^(tenants|apps|collections|roles|clients)\.\w+")
