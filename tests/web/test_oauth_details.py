@@ -123,6 +123,12 @@ async def test_the_longest_request_finds_its_way_through_the_sign_in(browser: Br
     assert "Ledger accounting" in login.text
 
 
+async def test_the_sign_in_page_is_filled_in_with_whom_the_client_expects(browser: Browser) -> None:
+    asked = await browser.get(address(login_hint='anna"@lindenhof.example'))
+    login = await browser.get(asked.headers["location"])
+    assert 'value="anna&#34;@lindenhof.example"' in login.text
+
+
 async def test_a_code_for_a_key_is_redeemed_with_that_key_alone(signed_in: Browser) -> None:
     code = await get_code(signed_in, dpop_jkt="A" * 43)
     refused = await redeem(signed_in, code)

@@ -175,7 +175,7 @@ class Login:
             options=await self._services.passkeys.ask(domain, SIGN_IN),
             leads_to=pending.redirect_uri if pending else "",
             return_to=return_to,
-            email=email[:254],
+            email=email[:254] or (pending.login_hint if pending else ""),
             notice=notice,
             faults=faults or [],
             client=client.name if client else "",
