@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -17,6 +18,7 @@ from troth.core.db import Database
 from troth.core.errors import PlatformError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
+from troth.data.consensus import consensus_process
 from troth.data.patroni import Command, is_ready, read_cluster
 from troth.data.replicas import (
     ReplicaSet,
@@ -51,6 +53,26 @@ def test_no_password_stands_in_any_configuration_or_command_line(described: Repl
     text = msgspec.json.encode([member_settings(described, member), process.argv, process.environment])
     for word in (b'"password"', b"PGPASSWORD", b"PRIVATE KEY", b"trust", b"md5"):
         assert word not in text
+
+
+def test_on_several_hosts_named_networks_alone_are_let_in_and_every_node_is_asked(
+    described: ReplicaSet,
+) -> None:
+    nodes = (Endpoint("10.0.0.1", 2379), Endpoint("10.0.0.2", 2379))
+    several = msgspec.structs.replace(described, networks=("10.0.0.0/24", "10.1.0.5/32"), consensus=nodes)
+    settings = member_settings(several, several.members[0])
+    rules = msgspec.convert(settings["postgresql"], dict[str, Any])["pg_hba"]
+    assert {rule.split()[3] for rule in rules} == {"10.0.0.0/24", "10.1.0.5/32"}
+    assert all(rule.startswith("hostssl ") and rule.endswith("cert clientcert=verify-full") for rule in rules)
+    assert msgspec.convert(settings["etcd3"], dict[str, Any])["hosts"] == ["10.0.0.1:2379", "10.0.0.2:2379"]
+
+
+def test_a_node_of_several_knows_where_its_peers_are(tmp_path: Path) -> None:
+    peers = {"db-1": Endpoint("10.0.0.1", 2380), "db-2": Endpoint("10.0.0.2", 2380)}
+    node = msgspec.structs.replace(Cluster(tmp_path).consensus, node="db-1", cluster=peers)
+    argv = consensus_process(node).argv
+    assert "--name=db-1" in argv
+    assert "--initial-cluster=db-1=https://10.0.0.1:2380,db-2=https://10.0.0.2:2380" in argv
 
 
 def test_configuration_is_readable_by_its_owner_alone(described: ReplicaSet) -> None:

@@ -81,7 +81,7 @@ class Cluster:
             superuser=self._leaf("database_clients", SUPERUSER, "client"),
             replicator=self._leaf("database_clients", "replicator", "client"),
             consensus_client=self._leaf("consensus", "patroni", "client"),
-            consensus=self.consensus.client,
+            consensus=(self.consensus.client,),
             run=self.folder / "run",
             logs=self.folder / "logs",
         )

@@ -1,7 +1,8 @@
-"""The consensus store that decides which database member leads: one etcd member on this machine.
+"""The consensus store that decides which database member leads: one etcd node here, alone or one of several.
 
-One member holds nothing that survives the machine, and it need not: when it is away the members keep their
-roles (Patroni's failsafe mode), and nothing is promoted meanwhile. Beyond one machine there will be three.
+Alone it holds nothing that survives the machine, and it need not: when it is away the members keep their
+roles (Patroni's failsafe mode), and nothing is promoted meanwhile. On several hosts each has a node, and most
+of them must agree.
 """
 
 import base64
@@ -31,8 +32,9 @@ _GO_MEMORY = {"GOMEMLIMIT": "48MiB", "GOGC": "50", "GOMAXPROCS": "2"}
 
 
 class Consensus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the store listens and the files it needs. `server` is valid as server and as client:
-    etcd's JSON gateway calls its own gRPC port with it."""
+    """Where the store listens and the files it needs. `server` is valid as server and as client: etcd's JSON
+    gateway calls its own gRPC port with it, and its peers. `cluster` names the peer address of every node, of
+    this one too; empty, it stands alone."""
 
     program: Path
     client: Endpoint
@@ -41,6 +43,8 @@ class Consensus(msgspec.Struct, frozen=True, kw_only=True):
     server: LeafFiles
     data: Path
     log: Path
+    node: str = "consensus"
+    cluster: dict[str, Endpoint] = {}
 
     @property
     def name(self) -> str:
@@ -87,7 +91,7 @@ def _check_version(program: Path) -> None:
 
 
 def consensus_process(consensus: Consensus) -> ProcessSpec:
-    """etcd on loopback; both of its ports ask for a client certificate of the consensus authority."""
+    """etcd; both of its ports ask for a client certificate of the consensus authority."""
     arguments = {**_meeting(consensus), **_BOUNDS}
     return ProcessSpec(
         name=consensus.name,
@@ -104,14 +108,15 @@ def _meeting(consensus: Consensus) -> dict[str, str]:
     client, peer = f"https://{consensus.client}", f"https://{consensus.peer}"
     certificate, key = str(consensus.server.certificate), str(consensus.server.key)
     authority = str(consensus.authority)
+    cluster = consensus.cluster or {consensus.node: consensus.peer}
     return {
-        "name": consensus.name,
+        "name": consensus.node,
         "data-dir": str(consensus.data),
         "listen-client-urls": client,
         "advertise-client-urls": client,
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"{consensus.name}={peer}",
+        "initial-cluster": ",".join(f"{name}=https://{place}" for name, place in cluster.items()),
         "cert-file": certificate,
         "key-file": key,
         "trusted-ca-file": authority,

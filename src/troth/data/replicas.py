@@ -42,7 +42,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The members and what they share. `run` receives Patroni's configuration, `logs` its output."""
+    """The members and what they share. `consensus` names every node of the store, `networks` (CIDR) are where
+    PostgreSQL lets anybody in from. `run` receives Patroni's configuration, `logs` its output."""
 
     members: tuple[Member, ...]
     binaries: Binaries
@@ -52,9 +53,10 @@ class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     superuser: LeafFiles
     replicator: LeafFiles
     consensus_client: LeafFiles
-    consensus: Endpoint
+    consensus: tuple[Endpoint, ...]
     run: Path
     logs: Path
+    networks: tuple[str, ...] = ("127.0.0.1/32",)
 
     @property
     def is_replicated(self) -> bool:
@@ -127,7 +129,7 @@ def member_settings(replicas: ReplicaSet, member: Member) -> dict[str, object]:
             "pgpass": str(member.folder / "pgpass"),
             "authentication": _authentication(replicas),
             "parameters": _parameters(replicas, member),
-            "pg_hba": list(_ADMISSION),
+            "pg_hba": list(_admission(replicas)),
             "remove_data_directory_on_rewind_failure": True,
             "remove_data_directory_on_diverged_timelines": True,
             "basebackup": [{"checkpoint": "fast"}],
@@ -155,22 +157,27 @@ def _interfaces(replicas: ReplicaSet, member: Member) -> dict[str, object]:
             "keyfile": str(client.key),
         },
         "etcd3": {
-            "hosts": [str(replicas.consensus)],
+            "hosts": [str(node) for node in replicas.consensus],
             "protocol": "https",
             "cacert": str(replicas.consensus_authority),
             "cert": str(client.certificate),
             "key": str(client.key),
-            "use_proxies": True,  # talk to this address alone, whatever the store advertises
+            "use_proxies": True,  # talk to these addresses alone, whatever the store advertises
         },
     }
 
 
-_ADMISSION = (
-    f"hostssl postgres,troth,template1 {SUPERUSER} 127.0.0.1/32 cert clientcert=verify-full",
-    f"hostssl troth {OWNER},{APP},{AUDITOR} 127.0.0.1/32 cert clientcert=verify-full",
-    f"hostssl replication {REPLICATOR} 127.0.0.1/32 cert clientcert=verify-full",
-)
-"""Every other connection is refused: plain text, passwords, other databases, other roles."""
+def _admission(replicas: ReplicaSet) -> tuple[str, ...]:
+    """Every other connection is refused: plain text, passwords, other networks, databases and roles."""
+    return tuple(
+        f"hostssl {whom} {network} cert clientcert=verify-full"
+        for whom in (
+            f"postgres,troth,template1 {SUPERUSER}",
+            f"troth {OWNER},{APP},{AUDITOR}",
+            f"replication {REPLICATOR}",
+        )
+        for network in replicas.networks
+    )
 
 
 def _authentication(replicas: ReplicaSet) -> dict[str, dict[str, str]]:
@@ -212,12 +219,17 @@ def member_configuration(replicas: ReplicaSet, member: Member) -> Path:
 
 
 def write_configuration(replicas: ReplicaSet) -> None:
-    """Write Patroni's configuration of each member, owner only (JSON is YAML) and make its folder."""
+    """Write the configuration of each member, all of them on this machine."""
     for member in replicas.members:
-        member.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = member_configuration(replicas, member)
-        file.touch(mode=0o600)
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(member_settings(replicas, member))))
+        write_member(replicas, member)
+
+
+def write_member(replicas: ReplicaSet, member: Member) -> None:
+    """Write Patroni's configuration of one member, owner only (JSON is YAML), and make its folder."""
+    member.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = member_configuration(replicas, member)
+    file.touch(mode=0o600)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(member_settings(replicas, member))))
 
 
 def member_process(replicas: ReplicaSet, member: Member) -> ProcessSpec:

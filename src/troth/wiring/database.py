@@ -219,7 +219,7 @@ class DatabasePart:
             consensus_client=self._certificates.issue(
                 Holder(trust="consensus", name="patroni", usage="client")
             ),
-            consensus=self.consensus.client,
+            consensus=(self.consensus.client,),
             run=self._state.run,
             logs=self._state.logs,
         )
