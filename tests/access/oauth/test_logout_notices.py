@@ -24,6 +24,7 @@ from troth.access.oauth.logout_notices import (
     wait_before,
 )
 from troth.access.sessions import Begun
+from troth.access.signing import SigningKeys
 from troth.core.ca import Authority, Subject, write_leaf
 
 PORT = 8443
@@ -223,6 +224,37 @@ async def test_a_client_of_another_authority_is_not_told(house: House, partner: 
     assert said.startswith("no answer")
     assert not done
     assert partner.bodies == []
+
+
+async def test_a_tenant_whose_key_does_not_open_keeps_no_other_from_being_told(
+    house: House, partner: Listener
+) -> None:
+    broken = await furnish(house.access)
+    ends = [await connected(one, partner) for one in (broken, house)]
+    await house.access.keys.ring(broken.domain)
+    async with house.access.owner.transaction() as connection:
+        await connection.execute("select set_config('troth.tenant', $1, true)", str(broken.tenant.id))
+        await connection.execute(
+            "update troth.signing_key set private_key = '\\x00' where domain = $1", broken.domain.name
+        )
+    access = house.access
+    await asyncio.gather(
+        *(
+            access.sessions.end(one.domain, begun.token)
+            for one, (begun, _) in zip((broken, house), ends, strict=True)
+        )
+    )
+    keys = SigningKeys(access.database, access.sealer, access.clock)
+    await rounds(
+        LogoutNotices(access.owner, keys, Delivery(partner.context, True), access.clock, port=PORT),
+        partner,
+        1,
+    )
+    assert await outcome(house, ends[1][1]) == ("told", 1, True)
+    said, attempts, done = await outcome(broken, ends[0][1])
+    assert said is not None
+    assert said.startswith("not signed")
+    assert (attempts, done) == (1, False)
 
 
 async def test_two_workers_tell_once(house: House, partner: Listener) -> None:

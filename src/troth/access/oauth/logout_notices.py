@@ -20,6 +20,7 @@ from troth.access.signing import SigningKeys
 from troth.access.tenants import Branding, Domain
 from troth.core.clock import Clock
 from troth.core.db import Database
+from troth.core.errors import TrothError
 from troth.core.names import origin_of
 
 LOGOUT_TOKEN = "logout+jwt"  # noqa: S105 - a media type (section 2.4)
@@ -100,7 +101,11 @@ class LogoutNotices:
 
     async def _tell(self, notice: Notice) -> None:
         """Raises NotDelivered."""
-        token = await self._write(notice)
+        try:
+            token = await self._write(notice)
+        except TrothError as error:
+            # One tenant's key that does not open must not keep the clients of all others from being told.
+            raise NotDelivered(f"not signed: {error.public}", again=True) from error
         try:
             async with asyncio.timeout(SECONDS):
                 status = await post(notice.destination, {"logout_token": token}, self._delivery)
