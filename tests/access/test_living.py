@@ -32,13 +32,14 @@ class Watched(Database):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.asked = 0
+        self.asked = self.answered = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def fetchrow(self, query: str, *args: object, idempotent: bool = True) -> Any:
         self.asked += 1
         row = await super().fetchrow(query, *args, idempotent=idempotent)
+        self.answered += 1
         await self.gate.wait()
         return row
 
@@ -94,7 +95,7 @@ async def test_an_end_between_the_question_and_its_keeping_is_not_lost(instance:
     begun = await instance.house.begin()
     instance.database.gate.clear()
     late = asyncio.create_task(instance.open(begun.token))
-    await until(lambda: instance.database.asked == 1)
+    await until(lambda: instance.database.answered == 1)
     await instance.end_elsewhere(begun.token, begun.session)
     instance.database.gate.set()
     assert (await late).id == begun.session.id  # it was asked before the end

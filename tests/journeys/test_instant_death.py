@@ -86,17 +86,26 @@ async def read_on(streaming: Troth, visit: Visit, came: asyncio.Event) -> float:
         return time.monotonic()
 
 
+async def comes(reading: asyncio.Task[float], came: asyncio.Event) -> None:
+    """Something has come over a stream that goes on; raises what ended it otherwise."""
+    waiting = asyncio.ensure_future(came.wait())
+    async with asyncio.timeout(20):
+        await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    assert not reading.done(), reading.result()
+
+
 async def test_a_stream_ends_with_its_session_and_no_other(streaming: Troth, visitor: Visitor) -> None:
     leaving, staying = await enter(streaming, visitor), await enter(streaming, visitor)
     came = asyncio.Event(), asyncio.Event()
     mine = asyncio.create_task(read_on(streaming, leaving, came[0]))
     other = asyncio.create_task(read_on(streaming, staying, came[1]))
-    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in came)), 20)
+    await comes(mine, came[0])
+    await comes(other, came[1])
     await sign_out(visitor, streaming.face, leaving)
     await asyncio.wait_for(mine, 15)
     came[1].clear()
-    await asyncio.wait_for(came[1].wait(), 15)
-    assert not other.done()
+    await comes(other, came[1])
     await sign_out(visitor, streaming.face, staying)
     await asyncio.wait_for(other, 15)
 
