@@ -177,6 +177,12 @@ class Verifier:
         check_time(claims.exp, begins, now.timestamp(), leeway.total_seconds())
         return claims
 
+    def read_statement(self, token: str, typ: str) -> bytes:
+        """The payload of a statement that is no token: well formed, ES256, of this type, signed by one of our
+        keys. It says nothing of when or for whom; that is for its reader. Raises TokenError."""
+        check_size(token)
+        return _verified_payload(token, self._key_for(read_header(token), typ))
+
     def _key_for(self, header: dict[str, object], typ: str) -> ECKey:
         # `alg` first: "none", or HS256 keyed with our public key, are the classic forgeries (RFC 8725, 2.1).
         if header.get("alg") != _ALGORITHM:

@@ -105,6 +105,16 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "drills.json"
 
     @property
+    def receipts(self) -> Path:
+        """Receipts of acknowledged writes, the key to check them with, and how many survived what."""
+        return self.root / "receipts"
+
+    @property
+    def receipts_key(self) -> Path:
+        """What receipts are signed with."""
+        return self.keys / "receipts.pem"
+
+    @property
     def public_ca(self) -> Path:
         """The certificate to trust in a browser."""
         return self.root / "ca.pem"
