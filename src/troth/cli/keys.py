@@ -1,12 +1,14 @@
-"""`troth keys`: what each client domain signs its tokens with."""
+"""`troth keys`: what each client domain signs its tokens with, and what opens the backups."""
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from troth.cli.options import STATE, Json, StateFolder, group
 
-keys = group("Signing keys: one for each domain, followed by a new one each month.")
+keys = group("Keys: what each domain signs with, and the recovery key, which opens the backups.")
 
 Domain = Annotated[str, typer.Argument(help="A client domain; without one, all of them.")]
 Compromised = Annotated[
@@ -15,6 +17,12 @@ Compromised = Annotated[
         "--compromised", help="Drop the keys of before: what they signed is refused within a minute."
     ),
 ]
+
+Export = Annotated[
+    Path | None,
+    typer.Option("--export", help="Write it into this new file, for you alone, and show nothing."),
+]
+Check = Annotated[bool, typer.Option("--check", help="Type your copy and learn whether it is right.")]
 
 
 @keys.command("list")
@@ -41,3 +49,35 @@ def rotate(
     names = cast("list[str]", answer["rotated"])
     when = "signs now" if compromised else "signs in ten minutes"
     show(answer, json=json, people=lambda _: f"A new key of {', '.join(names)} {when}.")
+
+
+@keys.command()
+def recovery(export: Export = None, check: Check = False, state: StateFolder = STATE) -> None:
+    """Show the recovery key, which opens the backups when this machine is gone: copy it to another place."""
+    from troth.cli.screen import out
+    from troth.core.clock import SystemClock
+    from troth.core.errors import UsageError
+    from troth.core.recovery_text import read_groups, write_groups
+    from troth.core.state import State
+    from troth.data.recovery import export_recovery_key, note_copied, read_recovery_key
+
+    path = State(state.resolve()).recovery_key
+    key = read_recovery_key(path)
+    if check:
+        typed = typer.prompt("Your copy, all groups in one line", hide_input=sys.stdin.isatty())
+        if read_groups(typed) != key:
+            raise UsageError("This is a recovery key, but not the one of this platform.")
+        out.print("✓ Your copy is right.")
+    elif export:
+        export_recovery_key(key, export)
+        out.print(f"✓ The recovery key is in {export}. Move it off this machine.", soft_wrap=True)
+    else:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError(
+                "The recovery key is shown on a terminal only.", hint="Write it to a file: --export FILE"
+            )
+        typer.confirm("Whoever sees this key can read every backup. Show it here?", abort=True)
+        out.print(write_groups(key), soft_wrap=True, highlight=False)
+        out.print("Write it down and keep it apart from the backups. Then run: troth keys recovery --check")
+    if not check:
+        note_copied(path, SystemClock().now())

@@ -62,6 +62,11 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "root.key"
 
     @property
+    def recovery_key(self) -> Path:
+        """Opens the backups, on a machine that has nothing else. A copy belongs elsewhere."""
+        return self.keys / "recovery.key"
+
+    @property
     def members(self) -> Path:
         """One folder for each database member."""
         return self.root / "members"

@@ -33,8 +33,6 @@ def make_root_key(path: Path, *, sealed: bool = False) -> None:
     `sealed` says that data sealed under an earlier root key exists. Raises PlatformError when that key is
     missing then: a new one would open none of it, and hide the loss until the first read.
 
-    The file appears under its name complete and synced, or not at all: `os.link` refuses an existing name,
-    so that two starts at once agree on one key.
     """
     if path.exists():
         return
@@ -43,6 +41,15 @@ def make_root_key(path: Path, *, sealed: bool = False) -> None:
             f"The root key {path} is missing, but there is data that was sealed under it.",
             hint="Restore it from where you keep your recovery keys, or start with an empty state folder.",
         )
+    make_key(path)
+
+
+def make_key(path: Path) -> None:
+    """Make a random key in a file, unless there is one.
+
+    The file appears under its name complete and synced, or not at all: `os.link` refuses an existing name,
+    so that two starts at once agree on one key.
+    """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     write_secret(fresh, secrets.token_bytes(KEY_BYTES))
     try:
@@ -111,7 +118,7 @@ class TenantKeys:
         """
         key = self._indexes.get(purpose)
         if key is None:
-            key = self._indexes[purpose] = _subkey(self._keys[1][0], b"troth index 1", purpose.encode())
+            key = self._indexes[purpose] = subkey(self._keys[1][0], b"troth index 1", purpose.encode())
         mac = hmac.HMAC(key, hashes.SHA256())
         mac.update(value)
         return mac.finalize()
@@ -201,7 +208,7 @@ class KeyRing:
                 raise SealError(
                     detail=f"the root key does not open key {version} of tenant {tenant}"
                 ) from None
-            sealing = Secret(_subkey(key, b"troth seal 1", b""))
+            sealing = Secret(subkey(key, b"troth seal 1", b""))
             keys[version] = (
                 key,
                 SealingKey(sealing, version, derived=self._derived, monotonic=self._monotonic),
@@ -232,7 +239,7 @@ def _wrapping(tenant: UUID, version: int) -> bytes:
     return bind("tenant-key", tenant, str(version).encode())
 
 
-def _subkey(key: Secret, label: bytes, purpose: bytes) -> bytes:
+def subkey(key: Secret, label: bytes, purpose: bytes) -> bytes:
     """HKDF-SHA-256 (RFC 5869). A label ends in its version number, a purpose follows after a zero byte."""
     info = label + b"\x00" + purpose
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(key.reveal())

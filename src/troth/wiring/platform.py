@@ -15,6 +15,7 @@ from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
+from troth.data.recovery import make_recovery_key
 from troth.data.residency import check_region
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
@@ -104,6 +105,7 @@ class Platform:
         ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
         private = private_ports(frozenset({ports.https, ports.http}))
         make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
+        make_recovery_key(state.recovery_key)
         clock = SystemClock()
         self._certificates = Certificates(
             state, timedelta(minutes=settings.certificates.lifetime_minutes), clock
