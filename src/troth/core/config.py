@@ -13,6 +13,7 @@ from troth.core.faults import Faults
 from troth.core.hostname import normalise_host
 from troth.core.settings import (
     AppSettings,
+    BackupSettings,
     BrandingSettings,
     CertificateSettings,
     ClientSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MAX_FILE_BYTES",
     "AppSettings",
+    "BackupSettings",
     "BrandingSettings",
     "CertificateSettings",
     "ClientSettings",
@@ -154,6 +156,7 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         passwords=_resolve(document.passwords, "breached", folder),
         acme=document.acme and _resolve(document.acme, "ca", folder),
         outgoing=_resolve(document.outgoing, "ca", folder),
+        backup=document.backup and _resolve(_resolve(document.backup, "ca", folder), "credentials", folder),
         apps={name: _resolve(app, "folder", folder) for name, app in document.apps.items()},
         clients={
             name: _resolve(_resolve(client, "jwks", folder), "tls_client_auth_authorities", folder)

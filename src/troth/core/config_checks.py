@@ -26,6 +26,12 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _EMAIL = re.compile(r"[^\s@,;<>\"()]{1,64}@[^\s@,;<>\"()]{1,189}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _PREFIX = re.compile(r"/(?:[\w.~!$&'()*+,;=:@-]+/)*(?:[\w.~!$&'()*+,;=:@-]+)?", re.ASCII)
+_STORE = re.compile(
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w!.*'()+-]+)*/?"
+    r"|file:///[^\x00-\x1f\x7f?#]+"
+    r"|sftp://[\w.+-]+@(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/[^\x00-\x1f\x7f?#]+",
+    re.ASCII,
+)
 _TEXT_LIMIT = 120
 
 
@@ -138,6 +144,38 @@ def _check_mail(document: Document, faults: Faults) -> None:
             faults.add(("mail", key), "There is no such file.", f"Put it at {file}, or leave the key out.")
     if bool(mail.user) != (mail.password_file is not None):
         faults.add(("mail", "user"), "A user needs a password.", "Give user and password_file, or neither.")
+
+
+def _check_backup(document: Document, faults: Faults) -> None:
+    backup = document.backup
+    if backup is None:
+        return
+    scheme = store_scheme(backup.store)
+    if scheme is None:
+        hint = 'Write "s3://bucket/prefix", "sftp://user@host:22/folder" or "file:///folder".'
+        faults.add(("backup", "store"), "This names no store.", hint)
+    if scheme in ("s3", "sftp") and not backup.region:
+        hint = 'Say where the store stands, like "eu-central-1" or "DE".'
+        faults.add(("backup", "region"), "A store elsewhere needs its region.", hint)
+    if backup.endpoint and not backup.endpoint.startswith("https://"):
+        hint = "Write https://host:port, or leave it out for AWS."
+        faults.add(("backup", "endpoint"), "This is no https:// address.", hint)
+    for key in ("ca", "credentials"):
+        file: Path | None = getattr(backup, key)
+        if file is not None and not file.is_file():
+            faults.add(("backup", key), "There is no such file.", f"Put it at {file}, or leave the key out.")
+    if backup.incremental_minutes > backup.every_hours * 60:
+        said = "Increments cannot come less often than full backups."
+        faults.add(("backup", "incremental_minutes"), said, "Make it shorter than every_hours; 0 takes none.")
+
+
+def store_scheme(store: str) -> str | None:
+    """`s3`, `sftp` or `file` for what names a store (nothing is a folder); None for anything else."""
+    if not store:
+        return "file"
+    if not _STORE.fullmatch(store) or {".", ".."} & set(store.split("://", 1)[1].split("/")):
+        return None
+    return store.partition("://")[0]
 
 
 def _check_acme(document: Document, faults: Faults) -> None:
@@ -296,6 +334,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_texts,
     _check_edge,
     _check_mail,
+    _check_backup,
     _check_acme,
     _check_domains,
     _check_apps,

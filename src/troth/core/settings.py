@@ -103,6 +103,31 @@ class PasswordSettings(_Table, frozen=True, kw_only=True):
     breached: Path | None = None
 
 
+class BackupSettings(_Table, frozen=True, kw_only=True):
+    """Where backups go, how often, and how long they stay.
+
+    `store` is `s3://bucket/prefix`, `file:///folder` or `sftp://user@host:port/folder`; empty, it is a folder
+    beside the state folder. `region` is where it stands, as of the platform. `endpoint` is the address of an
+    S3 service other than AWS, `ca` its authority where the system does not know it, `credentials` a file that
+    is its owner's alone. `bandwidth` is in bytes a second, 0 for no limit; `lock_days` asks the store to
+    refuse deletion for so long (S3 object lock).
+    """
+
+    store: str = ""
+    region: str = ""
+    endpoint: str = ""
+    ca: Path | None = None
+    credentials: Path | None = None
+    every_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 31)] = 24
+    incremental_minutes: Annotated[int, msgspec.Meta(ge=0, le=60 * 24 * 7)] = 60
+    keep_daily: Annotated[int, msgspec.Meta(ge=1, le=366)] = 7
+    keep_weekly: Annotated[int, msgspec.Meta(ge=0, le=520)] = 4
+    keep_monthly: Annotated[int, msgspec.Meta(ge=0, le=240)] = 12
+    keep_keys_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 30
+    bandwidth: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    lock_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
+
+
 class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
@@ -209,6 +234,7 @@ class Document(_Table, frozen=True, kw_only=True):
     acme: AcmeSettings | None = None
     dns: DnsSettings = DnsSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
+    backup: BackupSettings | None = None
     tenants: dict[str, TenantSettings]
     domains: tuple[DomainSettings, ...]
     apps: dict[str, AppSettings]

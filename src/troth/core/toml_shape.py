@@ -66,6 +66,9 @@ def _read_value(value: object, kind: Any, faults: Faults, path: KeyPath) -> obje
     arguments = typing.get_args(kind)
     if _is_struct(kind):
         return read_table(value, kind, faults, path)
+    for one in arguments if type(None) in arguments else ():
+        if _is_struct(one):  # a table that may be left out
+            return read_table(value, one, faults, path)
     if typing.get_origin(kind) is dict and isinstance(value, dict):
         members = cast("dict[str, object]", value)
         read = {

@@ -81,6 +81,9 @@ def check(settings: Settings, state: State | None = None) -> None:
     if settings.mail is not None:
         line = find_line(settings.file, "mail", "region")
         check_region(settings.mail.region, key="mail.region", file=settings.file, line=line)
+    if settings.backup is not None and settings.backup.region:
+        line = find_line(settings.file, "backup", "region")
+        check_region(settings.backup.region, key="backup.region", file=settings.file, line=line)
     load_collections(settings.collections)
     find_programs(settings.database.binaries)
     if state is not None:
