@@ -55,15 +55,26 @@ def test_no_password_stands_in_any_configuration_or_command_line(described: Repl
         assert word not in text
 
 
-def test_on_several_hosts_named_networks_alone_are_let_in_and_every_node_is_asked(
-    described: ReplicaSet,
-) -> None:
-    nodes = (Endpoint("10.0.0.1", 2379), Endpoint("10.0.0.2", 2379))
-    several = msgspec.structs.replace(described, networks=("10.0.0.0/24", "10.1.0.5/32"), consensus=nodes)
+def test_on_several_hosts_each_role_comes_from_its_networks_alone(described: ReplicaSet) -> None:
+    several = msgspec.structs.replace(
+        described, clients=("10.1.0.0/24",), places=("10.0.0.1/32", "10.0.0.2/32")
+    )
     settings = member_settings(several, several.members[0])
-    rules = msgspec.convert(settings["postgresql"], dict[str, Any])["pg_hba"]
-    assert {rule.split()[3] for rule in rules} == {"10.0.0.0/24", "10.1.0.5/32"}
+    rules: list[str] = msgspec.convert(settings["postgresql"], dict[str, Any])["pg_hba"]
     assert all(rule.startswith("hostssl ") and rule.endswith("cert clientcert=verify-full") for rule in rules)
+    assert [rule.split()[1:4] for rule in rules] == [
+        ["postgres,troth,template1", "postgres", "10.0.0.1/32"],
+        ["postgres,troth,template1", "postgres", "10.0.0.2/32"],
+        ["troth", "troth_owner,troth_app,troth_auditor", "10.1.0.0/24"],
+        ["replication", "replicator", "10.1.0.0/24"],
+        ["replication", "replicator", "10.0.0.1/32"],
+        ["replication", "replicator", "10.0.0.2/32"],
+    ]
+
+
+def test_every_node_of_the_store_is_asked(described: ReplicaSet) -> None:
+    nodes = (Endpoint("10.0.0.1", 2379), Endpoint("10.0.0.2", 2379))
+    settings = member_settings(msgspec.structs.replace(described, consensus=nodes), described.members[0])
     assert msgspec.convert(settings["etcd3"], dict[str, Any])["hosts"] == ["10.0.0.1:2379", "10.0.0.2:2379"]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import access, client, domain, importing, keys, role, tenant, user
+from troth.cli import access, client, domain, importing, keys, member, role, tenant, user
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -50,6 +50,8 @@ _NOUNS = {
     "keys": keys.keys,
     "access": access.access,
 }
+
+app.add_typer(member.members, name="member")
 
 for _noun, _verbs in _NOUNS.items():
     app.add_typer(_verbs, name=_noun, rich_help_panel="Administration")

@@ -18,14 +18,20 @@ def say_welcome(summary: Summary, seconds: float, state: State, *, detached: boo
     """Addresses, sign-ins, the authority to trust, and what to do next."""
     out.print()
     title = f"[bold]{summary.platform}[/bold] is up after {seconds:.1f} s"
-    out.print(Panel(_addresses(summary), title=title, title_align="left", border_style="green", expand=False))
+    if summary.addresses:
+        panel = Panel(
+            _addresses(summary), title=title, title_align="left", border_style="green", expand=False
+        )
+        out.print(panel)
+    else:
+        out.print(f"{title}.")
     if summary.signins:
         _say_signins(summary.signins)
     if summary.ca is not None:
         _say_trust(summary.ca, summary.addresses[0].url if summary.addresses else "https://localhost")
     for note in summary.notes:
         out.print(Text.assemble(("! ", "yellow"), note), soft_wrap=True)
-    _say_next(state, detached=detached)
+    _say_next(state, serves=bool(summary.addresses), detached=detached)
 
 
 def say_running(answer: Answer) -> int:
@@ -77,13 +83,13 @@ def _say_trust(ca: Path, url: str) -> None:
         out.print(Text.assemble((f"  {name:<18} ", "dim"), command), soft_wrap=True)
 
 
-def _say_next(state: State, *, detached: bool) -> None:
+def _say_next(state: State, *, serves: bool, detached: bool) -> None:
     folder = "" if state.root == Path(".state").resolve() else f" --state {shlex.quote(str(state.root))}"
     width = len(f"troth factsheet{folder}") + 2
     out.print(Text("\nNext", "bold"))
     for verb, what in (
         ("status", "members, instances, edge, certificates"),
-        ("factsheet", "the 24 promises, probed now"),
+        *((("factsheet", "the 24 promises, probed now"),) if serves else ()),
         ("logs -f", "what the processes write"),
         ("down", "stop everything"),
     ):

@@ -76,6 +76,11 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "consensus"
 
     @property
+    def membership(self) -> Path:
+        """What a host was enrolled with: the set that it is a member of, and its certificates."""
+        return self.root / "membership"
+
+    @property
     def unfinished(self) -> Path:
         """There from the first start of the database until it has come to its end."""
         return self.root / "unfinished"

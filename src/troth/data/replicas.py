@@ -42,8 +42,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The members and what they share. `consensus` names every node of the store, `networks` (CIDR) are where
-    PostgreSQL lets anybody in from. `run` receives Patroni's configuration, `logs` its output."""
+    """The members and what they share. `consensus` names every node of the store. PostgreSQL lets the
+    platform in from `clients` alone and members from `places` (networks, CIDR). `run` receives Patroni's
+    configuration, `logs` its output."""
 
     members: tuple[Member, ...]
     binaries: Binaries
@@ -56,7 +57,8 @@ class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     consensus: tuple[Endpoint, ...]
     run: Path
     logs: Path
-    networks: tuple[str, ...] = ("127.0.0.1/32",)
+    clients: tuple[str, ...] = ("127.0.0.1/32",)
+    places: tuple[str, ...] = ("127.0.0.1/32",)
 
     @property
     def is_replicated(self) -> bool:
@@ -169,14 +171,16 @@ def _interfaces(replicas: ReplicaSet, member: Member) -> dict[str, object]:
 
 def _admission(replicas: ReplicaSet) -> tuple[str, ...]:
     """Every other connection is refused: plain text, passwords, other networks, databases and roles."""
+    everywhere = tuple(dict.fromkeys((*replicas.clients, *replicas.places)))
+    rules = (
+        (f"postgres,troth,template1 {SUPERUSER}", replicas.places),
+        (f"troth {OWNER},{APP},{AUDITOR}", replicas.clients),
+        (f"replication {REPLICATOR}", everywhere),  # members follow, the platform takes backups
+    )
     return tuple(
         f"hostssl {whom} {network} cert clientcert=verify-full"
-        for whom in (
-            f"postgres,troth,template1 {SUPERUSER}",
-            f"troth {OWNER},{APP},{AUDITOR}",
-            f"replication {REPLICATOR}",
-        )
-        for network in replicas.networks
+        for whom, networks in rules
+        for network in networks
     )
 
 

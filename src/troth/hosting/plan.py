@@ -18,13 +18,15 @@ Report = Callable[[], Awaitable[object]]
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What `troth up` hands to the keeper's process, as one JSON argument. It never holds a secret.
 
-    `members`, `https_port` and `http_port` override troth.toml. `lock` is the number of the inherited
+    `members`, `https_port` and `http_port` override troth.toml. With `member`, one database member of several
+    hosts runs here and nothing else. `lock` is the number of the inherited
     descriptor that holds the flock on `State.lock`. `contained` says whether the kernel ends every process
     of the platform together with the first one (a PID namespace).
     """
 
     config: Path
     state: Path
+    member: bool = False
     members: int | None = None
     https_port: int | None = None
     http_port: int | None = None

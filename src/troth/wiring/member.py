@@ -1,0 +1,250 @@
+"""One host of several as a plan for the keeper: a node of the consensus store and a database member."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from troth.core.clock import Clock, to_wire
+from troth.core.errors import PlatformError, TrothError
+from troth.core.leader import DatabaseTarget
+from troth.core.state import State
+from troth.data.consensus import (
+    Consensus,
+    consensus_is_ready,
+    consensus_process,
+    release_leadership,
+)
+from troth.data.enrolment import Membership, authority_file, ends, leaf_files, read_membership
+from troth.data.hosts import Host
+from troth.data.patroni import Command, MemberStatus, describe
+from troth.data.postgres import Binaries
+from troth.data.replicas import SCOPE, Member, ReplicaSet, clear_stale_pid, member_process, write_member
+from troth.data.roles import REPLICATOR, SUPERUSER, bootstrap
+from troth.hosting.crashes import Exit
+from troth.hosting.plan import Duty, Launch, Plan, Step, Summary, Tell
+from troth.hosting.supervisor import Supervised, Supervisor
+from troth.wiring.certificates import Held
+from troth.wiring.database import find_programs
+from troth.wiring.waiting import until
+
+OTHERS_SECONDS = 900.0
+"""How long a host waits for the others: at the first start they are brought up one by one, by a person."""
+
+LOOK_SECONDS = 5.0
+"""Between two looks at whether the roles are made and whether certificates were brought anew."""
+
+LATE = timedelta(days=14)
+"""A certificate that ends within this, and has not been replaced, is a trouble."""
+
+_log = logging.getLogger(__name__)
+
+
+async def build_member(launch: Launch, supervisor: Supervisor) -> Plan:
+    """Everything that `troth member up` brings up. Raises PlatformError when the host is not enrolled."""
+    state = State(launch.state)
+    programs = find_programs(None)
+    return HostPart(state, read_membership(state.membership), supervisor, programs).plan()
+
+
+class HostPart:
+    """etcd, Patroni and PostgreSQL of this host, with the certificates that it was enrolled with."""
+
+    def __init__(
+        self, state: State, membership: Membership, supervisor: Supervisor, programs: tuple[Binaries, Path]
+    ) -> None:
+        self._state = state
+        self._supervisor = supervisor
+        self._clock: Clock = supervisor.clock
+        self._processes: list[Supervised] = []
+        self._releases: set[asyncio.Task[None]] = set()
+        self._prepared = False
+        self._stamp = self._stamp_now()
+        binaries, etcd = programs
+        self.consensus = describe_consensus(state, membership, etcd)
+        self.replicas = describe_members(state, membership, binaries)
+        self.member = self.replicas.member(membership.name)
+        self.command = Command(self.replicas)
+
+    def plan(self) -> Plan:
+        """For the keeper."""
+        return Plan(
+            platform=self.member.name,
+            steps=(
+                Step(name="consensus", title="Consensus store", start=self._start_consensus),
+                Step(
+                    name="member",
+                    title="Database member",
+                    start=self._start_member,
+                    after=("consensus",),
+                    stop=self._stop,
+                ),
+                Step(name="roles", title="Roles", start=self._start_roles, after=("member",)),
+            ),
+            summary=self._summarize,
+            duties=(
+                Duty(name="roles", every=LOOK_SECONDS, work=self._prepare),
+                Duty(name="certificates", every=LOOK_SECONDS, work=self._take_up),
+            ),
+            status={"members": self._report, "certificates": self._report_certificates},
+            troubles=self._find_troubles,
+        )
+
+    async def _start_consensus(self, tell: Tell) -> str:
+        clear_stale_pid(self._state.members)
+        self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
+        tell(f"waiting for most of {len(self.consensus.cluster)} hosts")
+        await until(
+            lambda: consensus_is_ready(self.consensus, self.replicas.consensus_client),
+            what="The consensus store of the hosts",
+            log=self.consensus.log,
+            seconds=OTHERS_SECONDS,
+        )
+        return f"etcd on {self.consensus.client}, mutual TLS"
+
+    async def _start_member(self, tell: Tell) -> str:
+        write_member(self.replicas, self.member)
+        process = member_process(self.replicas, self.member)
+        self._processes.append(self._supervisor.start(process, on_exit=self._note_exit))
+        tell("waiting for a leader and a standby")
+        return describe(await self.command.wait_until_ready(seconds=OTHERS_SECONDS))
+
+    async def _start_roles(self, _: Tell) -> str:
+        return await self._prepare() or "the leader's host makes them"
+
+    async def _prepare(self) -> str:
+        """Where the leader is, the roles and the empty database are made: no platform is the superuser."""
+        if self._prepared or self.member.name not in await self._leaders():
+            return ""
+        await self.command.apply_settings()
+        await bootstrap(self._superuser())
+        self._prepared = True
+        return "made"
+
+    def _superuser(self) -> DatabaseTarget:
+        files = self.replicas.superuser
+        return DatabaseTarget(
+            (self.member.postgres,), SUPERUSER, self.replicas.server_authority, files.certificate, files.key
+        )
+
+    async def _leaders(self) -> tuple[str, ...]:
+        try:
+            return tuple(one.name for one in await self.command.status() if one.role == "leader")
+        except TrothError:
+            return ()
+
+    async def _take_up(self) -> str:
+        """Have the member read certificates that were brought anew; etcd reads its own at each handshake."""
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return ""
+        await self.command.reload(self.member)
+        self._stamp = stamp
+        return "new certificates are in use"
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        return tuple(file.stat().st_mtime_ns for file in sorted(self._state.membership.glob("*.pem")))
+
+    async def _report(self) -> tuple[MemberStatus, ...]:
+        return await self.command.status()
+
+    async def _report_certificates(self) -> tuple[Held, ...]:
+        found = ends(self._state.membership)
+        return tuple(Held("enrolled", use, to_wire(end)) for use, end in found.items())
+
+    async def _find_troubles(self) -> tuple[str, ...]:
+        late = late_certificates(ends(self._state.membership), self._clock.now())
+        try:
+            members = await self.command.status()
+        except TrothError as error:
+            return (error.public, *late)
+        missing = {one.name for one in self.replicas.members} - {one.name for one in members}
+        idle = tuple(f"{one.name} is {one.state}" for one in members if not one.is_running)
+        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *late)
+
+    async def _summarize(self) -> Summary:
+        warning = self.replicas.binaries.warning
+        return Summary(platform=self.member.name, addresses=(), notes=(warning,) if warning else ())
+
+    def _note_exit(self, end: Exit) -> None:
+        """Patroni and PostgreSQL of this host are gone: the other hosts need not wait for the lease."""
+        if end.asked:
+            return
+        task = asyncio.create_task(self._release(end.name), name=f"release {end.name}")
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release(self, member: str) -> None:
+        client = self.replicas.consensus_client
+        for node in self.replicas.consensus:
+            store = msgspec.structs.replace(self.consensus, client=node)
+            try:
+                if await release_leadership(store, client, scope=SCOPE, member=member):
+                    _log.warning("%s led and is gone; its lead was given up on its behalf", member)
+                return
+            except PlatformError as error:
+                _log.error("the lead of %s could not be given up at %s: %s", member, node, error.public)
+
+    async def _stop(self) -> None:
+        """The member first: it hands its lead over through the store."""
+        await self.command.close()
+        for process in reversed(self._processes):
+            await process.stop()
+
+
+def late_certificates(found: dict[str, datetime], now: datetime) -> tuple[str, ...]:
+    """A sentence for each certificate that ends soon."""
+    return tuple(
+        f"the certificate {use} ends on {end.astimezone(UTC).date()}: enrol this host again"
+        for use, end in found.items()
+        if end - now < LATE
+    )
+
+
+def describe_consensus(state: State, membership: Membership, program: Path) -> Consensus:
+    """This host's node of the store."""
+    own, folder = membership.own, state.membership
+    return Consensus(
+        program=program,
+        client=own.at(own.etcd),
+        peer=own.at(own.etcd_peers),
+        authority=authority_file(folder, "consensus"),
+        server=leaf_files(folder, "etcd"),
+        data=state.consensus,
+        log=state.logs / "consensus.log",
+        node=own.name,
+        cluster={host.name: host.at(host.etcd_peers) for host in membership.set.hosts},
+    )
+
+
+def describe_members(state: State, membership: Membership, binaries: Binaries) -> ReplicaSet:
+    """The whole set as this host sees it; its own folder and certificate are the only ones that are here."""
+    folder, own = state.membership, membership.own
+    nodes = sorted(membership.set.hosts, key=lambda host: host.name != own.name)  # its own node first
+    return ReplicaSet(
+        members=tuple(_member(state, host) for host in membership.set.hosts),
+        binaries=binaries,
+        server_authority=authority_file(folder, "database"),
+        client_authority=authority_file(folder, "database_clients"),
+        consensus_authority=authority_file(folder, "consensus"),
+        superuser=leaf_files(folder, SUPERUSER),
+        replicator=leaf_files(folder, REPLICATOR),
+        consensus_client=leaf_files(folder, "patroni"),
+        consensus=tuple(host.at(host.etcd) for host in nodes),
+        run=state.run,
+        logs=state.logs,
+        clients=membership.set.clients,
+        places=membership.set.places,
+    )
+
+
+def _member(state: State, host: Host) -> Member:
+    return Member(
+        name=host.name,
+        postgres=host.at(host.postgres),
+        rest=host.at(host.patroni),
+        folder=state.members / host.name,
+        server=leaf_files(state.membership, "server"),
+    )
