@@ -11,8 +11,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 
 from support.hosts import CLIENT, NUMBERS, Hosts, out_of_turn, pause
-from support.network import between, network
+from support.network import Cut, address, between, network
 from support.rounds import ROUNDS, tell
+from troth.core.db import DEADLINE_SECONDS
+from troth.core.leader import CONNECT_SECONDS
+from troth.core.process import Endpoint
 
 pytestmark = pytest.mark.chaos
 
@@ -98,6 +101,42 @@ async def test_a_standby_cut_off_delays_no_write(hosts: Hosts, capsys: pytest.Ca
     told = await survive(hosts, cut, lasting=8, mend=lambda _: hosts.network.heal())
     tell(capsys, f"standby cut off: {told}")
     assert told.pause < LEASE_SECONDS / 2
+
+
+async def test_hosts_that_swallow_every_packet_delay_no_search(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = (CLIENT + 1, CLIENT + 2)
+    hosts.network.drop(*(Cut(CLIENT, number) for number in nowhere))
+    try:
+        client = await hosts.client(CLIENT, and_at=tuple(Endpoint(address(n), 5432) for n in nowhere))
+        seconds = min([await client.open() for _ in range(3)])
+        await client.close()
+    finally:
+        hosts.network.heal()
+    tell(capsys, f"leader found beside {len(nowhere)} black holes: {seconds:.2f} s")
+    assert seconds < CONNECT_SECONDS * 3
+
+
+@full
+async def test_a_call_at_a_leader_that_is_cut_off_is_given_up_within_seconds(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its packets were received; nothing but the kernel's own questions shows that nobody will answer."""
+    await hosts.ready()
+    leader = await hosts.leader()
+    client = await hosts.client(CLIENT, leader)
+    await client.open()
+    call = asyncio.create_task(client.wait(7.5))
+    await asyncio.sleep(1)
+    hosts.network.drop(*between(CLIENT, (leader,)))
+    try:
+        seconds = await call
+    finally:
+        hosts.network.heal()
+        await client.close()
+    tell(capsys, f"call given up {seconds - 1:.1f} s after the cut")
+    assert seconds < DEADLINE_SECONDS
 
 
 @full

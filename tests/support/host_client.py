@@ -37,6 +37,7 @@ class Client:
     """The writers of one host."""
 
     def __init__(self, target: DatabaseTarget) -> None:
+        self._target = target
         self._database = Database(target, min_size=1, max_size=WRITERS)
         self._numbers = itertools.count(time.time_ns())
         self._acks: list[Ack] = []
@@ -46,6 +47,13 @@ class Client:
         match asked["do"]:
             case "execute":
                 return await self._database.execute(asked["statement"])
+            case "open":
+                began = time.monotonic()
+                opened = await Database.open(self._target, max_size=1)
+                await opened.close()
+                return time.monotonic() - began
+            case "wait":
+                return await self._wait(asked["seconds"])
             case "start":
                 self._acks.clear()
                 self._tasks = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
@@ -59,6 +67,15 @@ class Client:
                 return [row["id"] for row in await self._patiently("select id from troth.note")]
             case other:
                 raise ValueError(other)
+
+    async def _wait(self, seconds: float) -> float:
+        """How long a call that the server would answer after so many seconds takes to be given up."""
+        began = time.monotonic()
+        try:
+            await self._database.fetchval("select pg_sleep($1)", seconds, idempotent=False)
+        except Unavailable:
+            return time.monotonic() - began
+        raise AssertionError("the call was answered")
 
     async def _patiently(self, query: str) -> list[Any]:
         """On a busy machine a leader may take longer than one call waits for it."""

@@ -18,6 +18,7 @@ from support.platform import TROTH
 from troth.core.clock import SystemClock
 from troth.core.errors import PlatformError
 from troth.core.leader import DatabaseTarget
+from troth.core.process import Endpoint
 from troth.core.state import State, open_state
 from troth.data.enrolment import authority_file, enrol_host, enrol_platform, leaf_files, take_in
 from troth.data.hosts import Host, HostSet
@@ -77,9 +78,11 @@ class Hosts:
             key=files.key,
         )
 
-    async def client(self, place: int, *numbers: int) -> "HostClient":
-        """A client on the host `place`, which knows these hosts of the set, or all of them."""
-        told = encode(self.target(*numbers)).decode()
+    async def client(self, place: int, *numbers: int, and_at: tuple[Endpoint, ...] = ()) -> "HostClient":
+        """A client on the host `place`, which knows these hosts of the set, or all of them, and others."""
+        target = self.target(*numbers)
+        target = msgspec.structs.replace(target, hosts=(*and_at, *target.hosts))
+        told = encode(target).decode()
         argv = self.network.host(place).run(sys.executable, "-m", "support.host_client", told)
         process = await asyncio.create_subprocess_exec(
             *_DIE_WITH_PARENT,
@@ -170,6 +173,14 @@ class HostClient:
 
     async def execute(self, statement: str) -> None:
         await self._ask(do="execute", statement=statement)
+
+    async def open(self) -> float:
+        """How many seconds it takes to find the leader."""
+        return msgspec.convert(await self._ask(do="open"), float)
+
+    async def wait(self, seconds: float) -> float:
+        """Ask something that takes so many seconds; after how many it was given up."""
+        return msgspec.convert(await self._ask(do="wait", seconds=seconds), float)
 
     async def start(self) -> None:
         """Write from now on."""

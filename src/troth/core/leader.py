@@ -1,9 +1,10 @@
 """Connections to the database's members over mutual TLS 1.3, and the search for the one that leads."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
@@ -16,6 +17,18 @@ CONNECT_SECONDS = 1.0
 
 LEADER_SECONDS = 30.0
 """How long a leader that is named already may take until it writes."""
+
+LOST_SECONDS = 5
+"""After so long without a sign of life from its kernel, a member behind a cut cable is given up."""
+
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, LOST_SECONDS - 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000),
+)
+"""tcp(7). By default a connection whose packets vanish would stand for a quarter of an hour, or for ever."""
 
 _SEARCH_GAP = 0.1
 
@@ -90,10 +103,20 @@ def client_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class _Watched(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):
+    """A connection that the kernel gives up when nothing arrives at the other side or comes from it."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        for level, name, value in _KEEPALIVE:
+            transport.get_extra_info("socket").setsockopt(level, name, value)
+
+
 async def connect(
     target: DatabaseTarget, endpoint: Endpoint, context: SecureContext, **options: Any
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection to one member. Raises what asyncpg raises; TimeoutError after a second."""
+    options["connection_class"] = _Watched
     return await asyncpg.connect(
         host=endpoint.host,
         port=endpoint.port,

@@ -116,6 +116,7 @@ def _meeting(consensus: Consensus) -> dict[str, str]:
         "advertise-client-urls": client,
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
+        "pre-vote": "true",  # a node that was cut off does not unsettle the others when it returns
         "initial-cluster": ",".join(f"{name}=https://{place}" for name, place in cluster.items()),
         "cert-file": certificate,
         "key-file": key,
