@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.tls_bytes import Said, Wire, converse, on_the_wire, server_context
 from troth.data import capture
-from troth.data.capture import Hop, Seen, Traffic
+from troth.data.capture import Captured, Hop, Traffic
 from troth.data.packets import Assembly, Packet, read_packet
 from troth.data.sniffing import Sniffer, may_capture, port_filter
 from troth.hosting.ports import free_ports
@@ -25,14 +25,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Said:
     return converse(server, ("client", TALK), ("server", bytes(40_000)))
 
 
-def see(*packets: Packet, strays: bool = False) -> Seen:
+def see(*packets: Packet, strays: bool = False) -> Captured:
     traffic = Traffic((PORTAL, DATABASE), strays=strays)
     for packet in packets:
         traffic.take(packet)
     return traffic.see()
 
 
-def verdicts(seen: Seen) -> dict[str, dict[str, int]]:
+def verdicts(seen: Captured) -> dict[str, dict[str, int]]:
     return {hop.name: {str(key): count for key, count in hop.verdicts.items()} for hop in seen.hops}
 
 

@@ -13,11 +13,12 @@ import pytest
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.process import Endpoint
 from troth.data.canary import Search, new_marker, search
+from troth.data.capture import Captured, HopSeen
+from troth.data.internal_tls import Hops, Intrusion, judge_internal_tls, planted_hop, probe_internal_tls
 from troth.data.intrusion import Port, Stranger, intrude
 from troth.data.promises import (
     Seen,
     judge_encryption,
-    judge_internal_tls,
     judge_passwords,
     judge_replicas,
 )
@@ -118,10 +119,48 @@ def test_replicas_on_one_machine_are_called_so() -> None:
 
 
 def test_an_open_port_breaks_internal_tls_and_a_silent_one_proves_nothing() -> None:
-    assert judge_internal_tls(("a",), (), ()).verdict == "proved"
-    assert judge_internal_tls(("a",), ("a let in plain text",), ()).verdict == "broken"
-    assert judge_internal_tls(("a",), (), ("a",)).verdict == "unknown"
-    assert judge_internal_tls((), (), ()).verdict == "unknown"
+    assert judge_internal_tls(Intrusion(("a",)), None).verdict == "proved"
+    assert "not captured" in judge_internal_tls(Intrusion(("a",)), None).evidence
+    assert judge_internal_tls(Intrusion(("a",), ("a let in plain text",)), None).verdict == "broken"
+    assert judge_internal_tls(Intrusion(("a",), (), ("a",)), None).verdict == "unknown"
+    assert judge_internal_tls(Intrusion(()), None).verdict == "unknown"
+
+
+def test_a_capture_turns_internal_tls_red_for_one_readable_hop_and_proves_nothing_when_it_missed_any() -> (
+    None
+):
+    good = HopSeen(name="web-1", verdicts={"tls": 7, "unknown": 1}, size=1_200_000)
+    bad = HopSeen(name="port 23", verdicts={"plaintext": 1}, size=9, reasons=("it does not begin as TLS",))
+    tried = Intrusion(("a",))
+    seen = judge_internal_tls(tried, Captured(hops=(good,), packets=50))
+    assert seen.verdict == "proved"
+    assert "7 connections of 1 ports with 1.2 MB were TLS (1 more that rested" in seen.evidence
+    red = judge_internal_tls(tried, Captured(hops=(good, bad), packets=60))
+    assert (red.verdict, red.evidence) == (
+        "broken",
+        "port 23 carried what is not TLS: it does not begin as TLS.",
+    )
+    assert judge_internal_tls(tried, Captured(hops=(good,), packets=50, dropped=1)).verdict == "unknown"
+    assert judge_internal_tls(tried, Captured(hops=(good,), packets=50, unseen=1)).verdict == "unknown"
+
+
+async def test_a_planted_plain_hop_turns_the_probe_red_and_leaves_no_port_behind(tmp_path: Path) -> None:
+    ours = Authority.open(tmp_path / "theirs", "stranger", now=NOW)
+    leaf = ours.issue(Subject(common_name="x", usage="client"), now=NOW, lifetime=timedelta(hours=1))
+    files = write_leaf(leaf, tmp_path, "stranger")
+    async with planted_hop() as place:
+
+        async def ports() -> tuple[Port, ...]:
+            return (Port("planted", place, "https"),)
+
+        async def captured() -> None:
+            return None
+
+        hops = Hops(ports, Stranger(files.certificate, files.key), captured)
+        found = await probe_internal_tls(hops)
+        assert (found.verdict, found.evidence) == ("broken", "planted let in plain text.")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(place.host, place.port)
 
 
 async def _serve(context: ssl.SSLContext | None) -> asyncio.Server:

@@ -9,6 +9,7 @@ from troth.wiring.drilling import DRILL_ROLE
 
 DRILLED = {
     "data.passwords",
+    "data.internal_tls",
     "access.scopes",
     "access.oauth",
     "access.tokens",

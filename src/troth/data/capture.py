@@ -41,7 +41,7 @@ class HopSeen(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.verdicts.get(one, 0) for one in verdicts)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
     """The whole capture. `dropped` packets were lost by it, `unseen` connections were too many to follow:
     with either nothing is proved by it."""
 
@@ -133,12 +133,12 @@ class Traffic:
                 return flow.hop.name, flow.judge()
         return None
 
-    def see(self, *, dropped: int = 0) -> Seen:
+    def see(self, *, dropped: int = 0) -> Captured:
         """The verdict on all of it; connections that still live are judged as they stand."""
         tally = self._tally.copy()
         for flow in self._flows.values():
             tally.add(flow.hop.name, flow.judge())
-        return Seen(hops=tally.hops(), packets=self._packets, dropped=dropped, unseen=self._unseen)
+        return Captured(hops=tally.hops(), packets=self._packets, dropped=dropped, unseen=self._unseen)
 
     def _take_segment(self, packet: Packet) -> None:
         opens = packet.syn and not packet.acknowledges

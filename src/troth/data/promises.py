@@ -3,7 +3,7 @@
 data.encryption    a canary written through the API is in no byte of the state folder
 data.passwords     every stored row's scheme, rounds and salt
 data.replicas      members, their roles and their synchronous standbys
-data.internal_tls  every private port refuses a client without the platform's certificate
+data.internal_tls  see `data.internal_tls`
 """
 
 import asyncio
@@ -17,7 +17,8 @@ import msgspec
 
 from troth.core.promise import Drill, Finding, Probe
 from troth.data.canary import Search, new_marker, search
-from troth.data.intrusion import Port, Stranger, intrude
+from troth.data.internal_tls import Hops, probe_internal_tls
+from troth.data.internal_tls import drill as drill_internal_tls
 
 LEAST_ROUNDS = 600_000
 LEAST_SALT = 16
@@ -37,7 +38,7 @@ class DataView(msgspec.Struct, frozen=True):
 
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
     named in its stored header; `uproot` deletes it again. `password_hashes` reads scheme, rounds and salt of
-    every stored one; `members` asks the replica set; `ports` lists the private ports.
+    every stored one; `members` asks the replica set; `hops` are the ports between the parts.
     """
 
     state_root: Path
@@ -45,8 +46,7 @@ class DataView(msgspec.Struct, frozen=True):
     uproot: Callable[[], Awaitable[None]]
     password_hashes: Callable[[], Awaitable[Sequence[str]]]
     members: Callable[[], Awaitable[tuple[Seen, ...]]]
-    ports: Callable[[], Awaitable[tuple[Port, ...]]]
-    stranger: Stranger
+    hops: Hops
 
 
 def probes(view: DataView) -> tuple[Probe, ...]:
@@ -55,7 +55,7 @@ def probes(view: DataView) -> tuple[Probe, ...]:
         Probe("data.encryption", lambda: probe_encryption(view)),
         Probe("data.passwords", lambda: probe_passwords(view)),
         Probe("data.replicas", lambda: probe_replicas(view)),
-        Probe("data.internal_tls", lambda: probe_internal_tls(view)),
+        Probe("data.internal_tls", lambda: probe_internal_tls(view.hops)),
     )
 
 
@@ -64,6 +64,7 @@ def drills(view: DataView, weaken: Callable[[], AbstractAsyncContextManager[None
     long as its block lasts."""
     return (
         Drill("data.passwords", "a bare SHA-256 stood among the passwords", lambda: _weakened(view, weaken)),
+        drill_internal_tls(view.hops),
     )
 
 
@@ -173,35 +174,5 @@ def judge_replicas(members: tuple[Seen, ...]) -> Finding:
         "proved",
         f"{len(members)} members, leader {leaders[0]}, each write confirmed by a quorum of "
         f"{len(standbys)} synchronous standbys; all on this one machine, so not redundant against its loss.",
-        raw,
-    )
-
-
-async def probe_internal_tls(view: DataView) -> Finding:
-    """Try every private port in plain text, without a certificate and with a stranger's."""
-    entered: list[str] = []
-    silent: list[str] = []
-    ports = await view.ports()
-    for port in ports:
-        try:
-            ways = await intrude(port, view.stranger)
-        except (ConnectionRefusedError, TimeoutError):
-            silent.append(port.name)
-            continue
-        entered += [f"{port.name} let in {way}" for way in ways]
-    return judge_internal_tls(tuple(port.name for port in ports), tuple(entered), tuple(silent))
-
-
-def judge_internal_tls(ports: tuple[str, ...], entered: tuple[str, ...], silent: tuple[str, ...]) -> Finding:
-    """The verdict on what intruding on each port showed; a port where nobody answers proves nothing."""
-    raw: dict[str, object] = {"ports": list(ports), "entered": list(entered), "silent": list(silent)}
-    if entered:
-        return Finding("broken", "; ".join(entered) + ".", raw)
-    if silent or not ports:
-        return Finding("unknown", f"Nobody answers at {', '.join(silent) or 'any private port'}.", raw)
-    return Finding(
-        "proved",
-        f"{len(ports)} private ports refused plain text, TLS without a certificate and a stranger's "
-        "certificate; the traffic itself was not captured.",
         raw,
     )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
-from troth.data.capture import Hop, Seen, Traffic
+from troth.data.capture import Captured, Hop, Traffic
 from troth.data.packets import read_packet
 
 LOOPBACK = "lo"
@@ -61,7 +61,7 @@ class Sniffer:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
-    def stop(self) -> Seen:
+    def stop(self) -> Captured:
         """End the capture, with every packet that had arrived by now. Raises what ended the thread early."""
         self._stop.set()
         self._thread.join()

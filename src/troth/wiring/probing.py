@@ -30,7 +30,9 @@ from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import Secret
 from troth.core.state import State
 from troth.data import promises as data
-from troth.data.intrusion import Port, Stranger
+from troth.data.canary import new_marker
+from troth.data.internal_tls import Hops
+from troth.data.intrusion import Stranger
 from troth.data.keys import KeyRing, Sealer, read_root_key
 from troth.data.patroni import MemberStatus
 from troth.data.roles import APP, AUDITOR, OWNER
@@ -52,6 +54,7 @@ from troth.wiring.declaration import (
     read_signins,
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
+from troth.wiring.hops import PrivateHops
 from troth.wiring.sampling import sample
 from troth.wiring.services import KEEPER, ServicesPart
 
@@ -158,6 +161,7 @@ class Probing:
     def _data_view(self, auditor: Database) -> data.DataView:
         canary = _Canary(self, auditor)
         stranger = self._certificates.issue(_STRANGER)
+        private = PrivateHops(self._state, self._database, self._services)
 
         async def password_hashes() -> Sequence[str]:
             rows = await auditor.fetch("select password_shape from person where password_shape is not null")
@@ -173,17 +177,23 @@ class Probing:
             uproot=canary.uproot,
             password_hashes=password_hashes,
             members=members,
-            ports=self._private_ports,
-            stranger=Stranger(stranger.certificate, stranger.key),
+            hops=Hops(
+                private.ports,
+                Stranger(stranger.certificate, stranger.key),
+                lambda: private.captured(lambda: self._drive(_Canary(self, auditor))),
+            ),
         )
 
-    async def _private_ports(self) -> tuple[Port, ...]:
-        secure = (*self._database.ports(), *self._services.ports())
-        databases = self._database.replicas.members
-        return (
-            *(Port(name, endpoint, "https") for name, endpoint in secure),
-            *(Port(f"{one.name} PostgreSQL", one.postgres, "postgres") for one in databases),
-        )
+    async def _drive(self, canary: "_Canary") -> None:
+        """A visit through every hop: a document is written, read and deleted, a page of the application is
+        asked for, and the members tell how they are."""
+        try:
+            await canary.plant(new_marker())
+            async with self.visitor() as visitor:
+                await visitor.request("GET", PROBE_DOMAIN, "/")
+            await self._database.report()
+        finally:
+            await canary.uproot()
 
     def _access_view(self, app: Database, auditor: Database, face: PublicFace) -> access.AccessView:
         port = self._services.face.https_port

@@ -173,6 +173,15 @@ class ServicesPart:
         )
         return (("edge for applications", self._private), ("gate of certificates", self._gate), *instances)
 
+    def places(self) -> tuple[tuple[str, Endpoint], ...]:
+        """The same ports, with every place where an instance may come to answer."""
+        places = tuple(
+            (f"{service} at {place}", place)
+            for service in self.fleets
+            for place in self._blueprint.places_of(service)
+        )
+        return (("edge for applications", self._private), ("gate of certificates", self._gate), *places)
+
     async def _replace(self, service: str) -> None:
         """New instances with new certificates. Whatever belongs to none of those that live in the end is
         forgotten: after a replacement that failed half-way, new and old ones live side by side."""
