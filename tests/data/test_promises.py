@@ -22,6 +22,7 @@ from troth.data.promises import (
     judge_passwords,
     judge_replicas,
 )
+from troth.data.survivals import Survived
 
 NOW = datetime.now(UTC)
 
@@ -116,6 +117,17 @@ def test_a_set_that_could_lose_a_write_breaks_the_promise(members: tuple[Seen, .
 
 def test_replicas_on_one_machine_are_called_so() -> None:
     assert "not redundant against its loss" in judge_replicas((LEADER, *STANDBYS)).evidence
+
+
+def test_what_survived_the_last_failover_is_told_and_a_loss_breaks_the_promise() -> None:
+    kept = Survived(after="failover", at="2026-11-25T12:00:00.000Z", acknowledged=9, survived=9)
+    lost = Survived(after="failover", at="2026-11-25T12:00:00.000Z", acknowledged=9, survived=8)
+    whole = judge_replicas((LEADER, *STANDBYS), last=kept)
+    assert whole.verdict == "proved"
+    assert "9 of 9 acknowledged writes survived the last failover (2026-11-25 12:00 UTC)." in whole.evidence
+    broken = judge_replicas((LEADER, *STANDBYS), last=kept, loss=lost)
+    assert broken.verdict == "broken"
+    assert "8 of 9 acknowledged writes" in broken.evidence
 
 
 def test_an_open_port_breaks_internal_tls_and_a_silent_one_proves_nothing() -> None:

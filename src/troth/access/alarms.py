@@ -12,6 +12,8 @@ MEANINGS = {
     "refresh.replayed": "a refresh token was used again; all that came of it ended",
     "domain.proof_gone": "the DNS record that proves a domain's owner is gone",
     "device.replayed": "a device code was used twice",
+    "receipts.lost": "acknowledged writes were not in the database any more, or their receipts were changed",
+    "residency.undeclared": "the platform connected to a place that is not declared",
 }
 """Audit events that are alarms, in words for the operator."""
 

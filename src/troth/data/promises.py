@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+from troth.core.clock import SystemClock
 from troth.core.promise import Drill, Finding, Probe
 from troth.data.canary import Search, new_marker, search
 from troth.data.internal_tls import Hops, probe_internal_tls
 from troth.data.internal_tls import drill as drill_internal_tls
+from troth.data.survivals import Survived, last_survived, standing_loss
 
 LEAST_ROUNDS = 600_000
 LEAST_SALT = 16
@@ -38,7 +40,8 @@ class DataView(msgspec.Struct, frozen=True):
 
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
     named in its stored header; `uproot` deletes it again. `password_hashes` reads scheme, rounds and salt of
-    every stored one; `members` asks the replica set; `hops` are the ports between the parts.
+    every stored one; `members` asks the replica set; `hops` are the ports between the parts;
+    `survivals` has every count of acknowledged writes, the newest last.
     """
 
     state_root: Path
@@ -47,6 +50,7 @@ class DataView(msgspec.Struct, frozen=True):
     password_hashes: Callable[[], Awaitable[Sequence[str]]]
     members: Callable[[], Awaitable[tuple[Seen, ...]]]
     hops: Hops
+    survivals: Callable[[], tuple[Survived, ...]]
 
 
 def probes(view: DataView) -> tuple[Probe, ...]:
@@ -150,12 +154,18 @@ def _password_fault(stored: str) -> str:
 
 
 async def probe_replicas(view: DataView) -> Finding:
-    """Ask the replica set for its members and judge whether a lost leader would lose nothing."""
-    return judge_replicas(await view.members())
+    """Ask the replica set for its members and judge whether a lost leader would lose nothing, and whether one
+    has."""
+    history = view.survivals()
+    last = last_survived(history, "failover", "interruption", "start")
+    return judge_replicas(await view.members(), last=last, loss=standing_loss(history, SystemClock().now()))
 
 
-def judge_replicas(members: tuple[Seen, ...]) -> Finding:
-    """The verdict on the set. Members on one machine do not outlive it, and the evidence says so."""
+def judge_replicas(
+    members: tuple[Seen, ...], *, last: Survived | None = None, loss: Survived | None = None
+) -> Finding:
+    """The verdict on the set. Members on one machine do not outlive it, and the evidence says so. `last` is
+    the newest count of acknowledged writes, `loss` one in which some were missing."""
     raw: dict[str, object] = {"members": [f"{one.name} {one.role} {one.state}" for one in members]}
     leaders = [one.name for one in members if one.role == "leader" and one.state == "running"]
     standbys = [
@@ -164,6 +174,8 @@ def judge_replicas(members: tuple[Seen, ...]) -> Finding:
         if one.role in ("sync_standby", "quorum_standby") and one.state == "streaming"
     ]
     told = ", ".join(f"{one.name} {one.role} {one.state}" for one in members) or "none"
+    if loss is not None:
+        return Finding("broken", str(loss), raw | {"loss": msgspec.to_builtins(loss)})
     if len(leaders) != 1:
         return Finding("broken", f"There is not exactly one leader: {told}.", raw)
     if len(members) < 3:
@@ -173,6 +185,7 @@ def judge_replicas(members: tuple[Seen, ...]) -> Finding:
     return Finding(
         "proved",
         f"{len(members)} members, leader {leaders[0]}, each write confirmed by a quorum of "
-        f"{len(standbys)} synchronous standbys; all on this one machine, so not redundant against its loss.",
+        f"{len(standbys)} synchronous standbys; all on this one machine, so not redundant against its loss."
+        f"{f' {last}' if last else ''}",
         raw,
     )

@@ -21,7 +21,7 @@ from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
-from troth.wiring import bounding
+from troth.wiring import bounding, receipts
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.blueprint import WebConfiguration
@@ -43,6 +43,7 @@ from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.probing import Probing
+from troth.wiring.receipts import Receipts
 from troth.wiring.services import ServicesPart
 
 REPLACEMENT_SECONDS = 45.0
@@ -129,8 +130,15 @@ class Platform:
         self._office = Office(settings, state, self._database.target, port)
         self._mailing = settings.mail and Mailing(settings.mail, state, self._database.target, port)
         self._bounding = Bounding(state, self._certificates, self._database, self._services)
+        self._receipts = Receipts(state, self._database.target)
         self._probing = Probing(
-            settings, state, self._certificates, self._database, self._services, self._bounding
+            settings,
+            state,
+            self._certificates,
+            self._database,
+            self._services,
+            self._bounding,
+            self._receipts,
         )
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
 
@@ -152,6 +160,13 @@ class Platform:
                     after=("schema",),
                     stop=self._logouts.close,
                 ),
+                Step(
+                    name="receipts",
+                    title="Receipts of writes",
+                    start=self._receipts.open,
+                    after=("declaration",),
+                    stop=self._receipts.close,
+                ),
                 *self._services.steps(after="declaration"),
             ),
             summary=self._summarize,
@@ -171,6 +186,12 @@ class Platform:
                 Duty(name="bound", every=bounding.EVERY_SECONDS, work=self._bounding.measure, limit=60.0),
                 *self._post_duty(),
                 Duty(name="sign-outs told to clients", every=LOGOUT_SECONDS, work=self._logouts.work),
+                Duty(
+                    name="receipts",
+                    every=receipts.EVERY_SECONDS,
+                    work=self._receipts.work,
+                    limit=receipts.LIMIT_SECONDS,
+                ),
             ),
             status={
                 "members": self._database.report,
@@ -179,6 +200,7 @@ class Platform:
                 "certificates": self._report_certificates,
                 "alarms": self._report_alarms,
                 "bound": self._bounding.watched,
+                "receipts": self._receipts.report,
             },
             troubles=self._find_troubles,
             actions={

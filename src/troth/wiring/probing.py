@@ -55,6 +55,7 @@ from troth.wiring.declaration import (
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.hops import PrivateHops
+from troth.wiring.receipts import Receipts
 from troth.wiring.sampling import sample
 from troth.wiring.services import KEEPER, ServicesPart
 
@@ -73,6 +74,7 @@ class Probing:
         database: DatabasePart,
         services: ServicesPart,
         bounding: Bounding,
+        receipts: Receipts,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -80,6 +82,7 @@ class Probing:
         self._database = database
         self._services = services
         self._bounding = bounding
+        self._receipts = receipts
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -182,6 +185,7 @@ class Probing:
                 Stranger(stranger.certificate, stranger.key),
                 lambda: private.captured(lambda: self._drive(_Canary(self, auditor))),
             ),
+            survivals=self._receipts.history,
         )
 
     async def _drive(self, canary: "_Canary") -> None:
