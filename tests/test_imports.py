@@ -29,6 +29,7 @@ ONLY_IN = {
     "cryptography": (
         "core/ca.py",
         "core/jose.py",
+        "core/certificate_facts.py",
         "core/client_certificates.py",
         "core/secret.py",
         "data/archive.py",

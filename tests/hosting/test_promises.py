@@ -6,7 +6,8 @@ import pytest
 
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace
-from troth.hosting.promises import Listener, judge_balancing, judge_hsts, judge_listeners
+from troth.hosting.promises import Listener, judge_balancing, judge_listeners
+from troth.hosting.tls.hsts import judge_hsts
 
 FACE = PublicFace(
     address="127.0.0.1", https_port=8443, http_port=8080, domains=("a.localhost",), ca=Path("ca.pem")

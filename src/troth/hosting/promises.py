@@ -3,6 +3,7 @@
 hosting.network     every private socket listens on loopback
 hosting.balancing   every instance of every service answers
 data.https          a plain request is redirected and gets nothing more
+data.ciphers        see hosting/tls
 data.hsts           the published rules of the browsers' preload list
 """
 
@@ -16,9 +17,8 @@ import msgspec
 from troth.core.process import Endpoint
 from troth.core.promise import Finding, Probe
 from troth.core.reach import PublicFace, Visitor
-
-PRELOAD_MAX_AGE = 31_536_000
-"""One year in seconds: the least that the preload list accepts."""
+from troth.hosting.tls import promise as ciphers
+from troth.hosting.tls.hsts import judge_hsts
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -51,6 +51,7 @@ def probes(view: HostingView) -> tuple[Probe, ...]:
         Probe("hosting.network", lambda: probe_network(view)),
         Probe("hosting.balancing", lambda: probe_balancing(view)),
         Probe("data.https", lambda: probe_https(view.face)),
+        ciphers.probe(view.face),
         Probe("data.hsts", lambda: probe_hsts(view.face)),
     )
 
@@ -153,15 +154,3 @@ async def probe_hsts(face: PublicFace) -> Finding:
         "more, includeSubDomains, preload.",
         raw,
     )
-
-
-def judge_hsts(header: str) -> str:
-    """What the preload list would object to in this header (RFC 6797 section 6.1); empty when nothing."""
-    directives = {part.strip().lower() for part in header.split(";")}
-    if not header:
-        return "sends no Strict-Transport-Security"
-    ages = [part.removeprefix("max-age=").strip('"') for part in directives if part.startswith("max-age=")]
-    if len(ages) != 1 or not ages[0].isdigit() or int(ages[0]) < PRELOAD_MAX_AGE:
-        return "has a max-age below one year"
-    missing = [name for name in ("includesubdomains", "preload") if name not in directives]
-    return f"lacks {' and '.join(missing)}" if missing else ""

@@ -1,8 +1,8 @@
 """The probes of every room, given the running platform to look at."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import httpx
 import msgspec
@@ -19,6 +19,7 @@ from troth.access.visit import Account, Visit, fetch_token, sign_in, sign_out
 from troth.assurance.drills import run_drill, told
 from troth.assurance.evidence import gather_evidence
 from troth.assurance.factsheet import draw_up
+from troth.core.ca import LeafFiles
 from troth.core.clock import SystemClock
 from troth.core.config import Settings
 from troth.core.db import Database
@@ -40,6 +41,7 @@ from troth.data.sealing import read_header
 from troth.hosting import network
 from troth.hosting import promises as hosting
 from troth.hosting.edge_state import WEB
+from troth.hosting.tls import promise as ciphers
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.database import DatabasePart
@@ -142,8 +144,18 @@ class Probing:
         defects = PlantedDefects(owner)
         return (
             *data.drills(self._data_view(auditor), defects.weaken),
+            ciphers.drill(face, self._issue_for_drill),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )
+
+    @contextmanager
+    def _issue_for_drill(self, domain: str) -> Generator[LeafFiles]:
+        """A certificate for a weak server that stands in for the edge while a drill lasts."""
+        holder = Holder(trust="public", name="drill", usage="server", dns=(domain,))
+        try:
+            yield self._certificates.issue(holder)
+        finally:
+            self._certificates.forget(holder)
 
     def _hosting_view(self, face: PublicFace) -> hosting.HostingView:
         async def listeners() -> tuple[hosting.Listener, ...]:
