@@ -46,7 +46,7 @@ types: venv npm ## Types, strict
 
 unit: venv etcd openssl pebble certutil curl chromium npm ## The tests; ARGS="tests/core -k name" for some of them
 	$(call title,tests)
-	@pytest $(ARGS)
+	@pytest -n 2 --dist loadfile $(ARGS)
 
 format: venv ## Format, and repair what can be repaired, the pages read from the source included
 	@ruff check --fix .

@@ -110,7 +110,7 @@ async def test_a_token_that_says_something_else_leads_nowhere(
         {"jku": "https://evil.example"},
         {"crit": ["exp"]},
     ],
-    ids=str,
+    ids="-".join,
 )
 async def test_a_token_of_another_kind_leads_nowhere(
     signer: House, signed_in: Browser, header: dict[str, Any]

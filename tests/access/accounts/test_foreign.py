@@ -101,7 +101,11 @@ async def test_bare_sha256_in_both_orders(
     await _opens(passwords, await passwords.wrap(read_foreign(text, scheme, salt, encoding)), SECRET)
 
 
-@pytest.mark.parametrize("exported", [*EXPORTED.values(), *PUBLISHED])
+@pytest.mark.parametrize(
+    "exported",
+    [*EXPORTED.values(), *PUBLISHED],
+    ids=[*EXPORTED, *(f"published-{n}" for n in range(len(PUBLISHED)))],
+)
 async def test_nothing_of_an_imported_hash_is_stored_as_it_came(exported: str, passwords: Passwords) -> None:
     foreign = read_foreign(exported)
     stored = await passwords.wrap(foreign)
