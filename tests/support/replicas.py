@@ -47,7 +47,8 @@ def postmaster_pid(member: Member) -> int | None:
 class Cluster:
     """Members and their consensus store in one folder. `start` it, break it, `stop` it, `start` it again."""
 
-    def __init__(self, folder: Path, *, members: int = 3) -> None:
+    def __init__(self, folder: Path, *, members: int = 3, slots: tuple[str, ...] = ()) -> None:
+        self._slots = slots
         self.folder = folder
         self._now = SystemClock().now()
         self._authorities = {
@@ -84,6 +85,7 @@ class Cluster:
             consensus=(self.consensus.client,),
             run=self.folder / "run",
             logs=self.folder / "logs",
+            slots=self._slots,
         )
         write_configuration(self.replicas)
         self.command = Command(self.replicas)

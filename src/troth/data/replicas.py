@@ -44,7 +44,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     """The members and what they share. `consensus` names every node of the store. PostgreSQL lets the
     platform in from `clients` alone and members from `places` (networks, CIDR). `run` receives Patroni's
-    configuration, `logs` its output."""
+    configuration, `logs` its output. `slots` keep the log for those who receive it, on every member."""
 
     members: tuple[Member, ...]
     binaries: Binaries
@@ -59,6 +59,7 @@ class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     logs: Path
     clients: tuple[str, ...] = ("127.0.0.1/32",)
     places: tuple[str, ...] = ("127.0.0.1/32",)
+    slots: tuple[str, ...] = ()
 
     @property
     def is_replicated(self) -> bool:
@@ -88,6 +89,8 @@ def shared_settings(replicas: ReplicaSet) -> dict[str, object]:
         "synchronous_mode": "quorum" if replicas.is_replicated else "off",
         "synchronous_mode_strict": replicas.is_replicated,
         "failsafe_mode": True,
+        # None takes away the slot of an earlier start, which would otherwise keep the log for nobody.
+        "slots": {name: {"type": "physical"} for name in replicas.slots} or None,
         "postgresql": {
             "use_pg_rewind": True,
             "use_slots": True,

@@ -59,7 +59,7 @@ def old_leftovers(entries: Iterable[Entry], catalogue: Catalogue, now: datetime)
 def old_log(names: Iterable[str], kept: Iterable[Backup]) -> tuple[str, ...]:
     """Objects of the log that lie before everything that is kept, and pieces of segments that are whole.
 
-    While nothing is kept, no segment goes. Histories stay: they are small, and every later timeline needs them.
+    While nothing is kept, no segment goes. Histories stay: they are small, and later timelines need them.
     """
     floor = min((one.start_lsn for one in kept), default=None)
     names = tuple(names)

@@ -16,8 +16,8 @@ _LONGEST_WAIT = timedelta(hours=1)
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """What happened so far. `failures` counts those in a row since the last backup, the last of them at
-    `failed`; `gap` says that the shipped log was torn, so that only a new backup makes up for it; `lost` that a
-    backup is gone from the store or damaged there."""
+    `failed`; `gap` says that the shipped log was torn, so that only a new backup makes up for it; `lost`
+    that a backup is gone from the store or damaged there."""
 
     catalogue: Catalogue
     failures: int = 0
