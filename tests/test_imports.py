@@ -46,6 +46,8 @@ ONLY_IN = {
     "aiosmtplib": ("access/accounts/mail.py",),
     "starlette": ("web/",),
     "granian": ("hosting/runner.py",),
+    "obstore": ("data/stores/s3.py",),
+    "asyncssh": ("data/stores/sftp.py",),
     "jinja2": ("web/",),
     "typer": ("cli.py", "cli/"),
 }

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
+from troth.data.stores.bandwidth import Throttle
 from troth.data.stores.store import PIECE_BYTES, Entry, ObjectMissing, Stored, StoreError, Tally, check_name
 from troth.data.stores.waiting import Patience, within
 
@@ -20,14 +21,19 @@ ABANDONED_SECONDS: Final = 86_400.0
 class FolderStore:
     """Objects as files, readable by their owner alone. A name appears by rename(2), after fsync(2)."""
 
-    def __init__(self, root: Path, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self, root: Path, *, patience: Patience | None = None, throttle: Throttle | None = None
+    ) -> None:
         self._root = root.absolute()
         self._patience = patience or Patience()
+        self._throttle = throttle or Throttle(0)
 
     @classmethod
-    async def open(cls, root: Path, *, patience: Patience | None = None) -> "FolderStore":
+    async def open(
+        cls, root: Path, *, patience: Patience | None = None, throttle: Throttle | None = None
+    ) -> "FolderStore":
         """Make the folder where it is missing and sweep what killed writers have left. Raises StoreError."""
-        store = cls(root, patience=patience)
+        store = cls(root, patience=patience, throttle=throttle)
         await store._run("open", store._prepare, time.time())
         return store
 
@@ -82,6 +88,7 @@ class FolderStore:
     async def _fill(self, file: BinaryIO, pieces: AsyncIterator[bytes]) -> Stored:
         tally = Tally()
         async for piece in pieces:
+            await self._throttle.passing(len(piece))
             await self._run("write", _append, file, tally, piece)
         return tally.stored()
 
