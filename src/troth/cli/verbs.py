@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import access, client, domain, importing, keys, member, role, tenant, user
+from troth.cli import access, backup, client, domain, importing, keys, member, role, tenant, user
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -48,6 +48,7 @@ _NOUNS = {
     "role": role.roles,
     "client": client.clients,
     "keys": keys.keys,
+    "backup": backup.backup,
     "access": access.access,
 }
 

@@ -174,6 +174,24 @@ async def release_leadership(consensus: Consensus, client: LeafFiles, *, scope: 
     return bool(answer.json().get("succeeded", False))
 
 
+async def claim_initialized(consensus: Consensus, client: LeafFiles, *, scope: str, system: str) -> None:
+    """Say that the set has data already, of the database system with this identifier, if nothing is said yet.
+
+    Else the members would race to make a new database, and one without data could win. Raises PlatformError
+    when the store does not answer.
+    """
+    key = _encode(f"/troth/{scope}/initialize")
+    body = {
+        "compare": [{"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0"}],
+        "success": [{"request_put": {"key": key, "value": _encode(system)}}],
+    }
+    try:
+        answer = await _post(consensus, client, "kv/txn", body)
+        answer.raise_for_status()
+    except (httpx.HTTPError, OSError) as error:
+        raise PlatformError("The consensus store does not answer.", detail=repr(error)) from error
+
+
 async def _post(consensus: Consensus, client: LeafFiles, method: str, body: object) -> httpx.Response:
     context = client_context(consensus.authority, client.certificate, client.key)
     async with httpx.AsyncClient(verify=context, timeout=3.0, trust_env=False) as http:

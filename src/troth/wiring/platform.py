@@ -13,6 +13,7 @@ from troth.core.config import Settings, find_line, load_settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
+from troth.data.backups.installing import refuse_half_restored
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.recovery import make_recovery_key
@@ -88,6 +89,7 @@ def check(settings: Settings, state: State | None = None) -> None:
     load_collections(settings.collections)
     find_programs(settings.database.binaries)
     if state is not None:
+        refuse_half_restored(state)
         check_size(state, settings.database.members)
 
 

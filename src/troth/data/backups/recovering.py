@@ -127,9 +127,7 @@ class Recovery:
         Raises TargetNotReached when the log ends before a moment, PlatformError when it cannot be recovered.
         """
         scratch = self._scratch
-        signal = scratch.data / "recovery.signal"
-        if target is not None:
-            signal.touch(mode=0o600)
+        target = self._arm(target)
         command = restore_command(scratch.wal_socket)
         scratch.configuration.write_text(scratch_settings(scratch, self._limits, command, target))
         offset = scratch.log.stat().st_size if scratch.log.exists() else 0
@@ -146,6 +144,16 @@ class Recovery:
                     await running.wait()
             finally:
                 await running.stop()
+
+    def _arm(self, target: Target | None) -> Target | None:
+        """The target, unless the server was promoted at it before: PostgreSQL takes the signal away then, and
+        a second recovery of what has gone on since would fail."""
+        signal, started = self._scratch.data / "recovery.signal", self._scratch.folder / "started"
+        if target is None or (started.exists() and not signal.exists()):
+            return None
+        signal.touch(mode=0o600)
+        started.touch(mode=0o600)
+        return target
 
     async def _standing(self, running: Running, offset: int) -> Connection:
         """A connection, once the server leads or waits at a restore point."""

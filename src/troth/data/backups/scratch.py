@@ -4,7 +4,6 @@ Pure; `data.backups.recovering` runs it. It listens on no network, sends nothing
 of the configuration that lies in the data folder.
 """
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -159,14 +158,6 @@ def read_limits(control: str) -> dict[str, str]:
             "The restored data folder does not say what its leader allowed.",
             hint="Restore another backup: troth backup list",
         ) from None
-
-
-def read_system(control: str) -> str:
-    """The identifier of the database cluster, from what pg_controldata prints. Raises PlatformError."""
-    found = re.search(r"^Database system identifier:\s+(\d+)$", control, re.MULTILINE)
-    if found is None:
-        raise PlatformError("The restored data folder names no database system.")
-    return found[1]
 
 
 def _split(line: str) -> tuple[str, str]:

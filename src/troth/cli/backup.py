@@ -1,0 +1,50 @@
+"""`troth backup`: what lies in the backup store, and having it back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from troth.cli.options import STATE, Json, StateFolder, group
+
+backup = group("Backups: restoring them, and drills that prove that it works.")
+
+
+@backup.command()
+def restore(
+    to: Annotated[str, typer.Option("--to", help="A moment such as 2026-11-25T09:30:00Z, or latest.")],
+    source: Annotated[str, typer.Option("--from", help="The store. Left out: the one of troth.toml.")] = "",
+    recovery_key: Annotated[
+        Path | None,
+        typer.Option("--recovery-key", help="A file with the recovery key. Left out: the state folder's."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The configuration file. Left out: troth.toml, if there.")
+    ] = None,
+    state: StateFolder = STATE,
+    until_gap: Annotated[
+        bool, typer.Option("--until-gap", help="Take what lies before a missing piece of the log.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; never enough to replace anything.")] = False,
+    yes_replace: Annotated[
+        str, typer.Option("--yes-replace", help="The name of the platform whose replica set is replaced.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Make a new replica set from a backup. The platform has to be stopped; nothing of it is deleted."""
+    from troth.cli.restoring import Asked
+    from troth.cli.restoring import restore as work
+
+    found = config or next((one for one in (Path("troth.toml"),) if one.exists()), None)
+    asked = Asked(
+        config=found.absolute() if found is not None else None,
+        state=state,
+        to=to,
+        source=source,
+        recovery_key=recovery_key,
+        until_gap=until_gap,
+        yes=yes,
+        replace=yes_replace,
+        json=json,
+    )
+    raise typer.Exit(work(asked))
