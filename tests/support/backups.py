@@ -6,10 +6,13 @@ import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from support.platform import Troth
 from support.postgres import AS_OTHER_USER, Server
+from troth.core.leader import DatabaseTarget
 from troth.core.secret import Secret
 from troth.data.archive import seal_stream
 from troth.data.backups.fetching import object_context
@@ -24,7 +27,8 @@ from troth.data.backups.manifest import (
     new_id,
 )
 from troth.data.backups.wal import SEGMENT_BYTES, read_lsn
-from troth.data.roles import SUPERUSER
+from troth.data.postgres import find_binaries
+from troth.data.roles import REPLICATOR, SUPERUSER
 from troth.data.stores.store import Store
 
 _REPLICATION = "hostssl replication all 127.0.0.1/32 cert clientcert=verify-full\n"
@@ -36,16 +40,34 @@ wal_keep_size = '2GB'
 """
 
 
-class BackedUp:
-    """A server whose backups go to a store. Make it of a `Server` that was not initialised yet."""
+class Origin(Protocol):
+    """A running PostgreSQL as backups are taken from it."""
 
-    def __init__(self, server: Server, store: Store, key: Secret) -> None:
-        self.server, self.store, self.key = server, store, key
-        self._shipped: set[str] = set()
+    @property
+    def data(self) -> Path: ...
+
+    @property
+    def work(self) -> Path: ...
+
+    def target(self, role: str) -> DatabaseTarget: ...
+
+
+class OwnServer:
+    """A test's own server, not initialised yet."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
 
     @property
     def data(self) -> Path:
         return self.server.folder / "data"
+
+    @property
+    def work(self) -> Path:
+        return self.server.folder
+
+    def target(self, role: str) -> DatabaseTarget:
+        return self.server.target(role)
 
     def start(self) -> None:
         """Initialise and start the server, ready for base backups."""
@@ -55,6 +77,38 @@ class BackedUp:
         with (self.data / "pg_hba.conf").open("a") as file:
             file.write(_REPLICATION)
         self.server.start()
+
+
+class OnePlatform:
+    """A platform with one member, which leads."""
+
+    def __init__(self, running: Troth, work: Path) -> None:
+        self._running = running
+        self._work = work
+
+    @property
+    def data(self) -> Path:
+        return self._running.state.members / "member-1" / "data"
+
+    @property
+    def work(self) -> Path:
+        return self._work
+
+    def target(self, role: str) -> DatabaseTarget:
+        return self._running.database(role)
+
+
+class BackedUp:
+    """A server whose backups go to a store."""
+
+    def __init__(self, origin: Origin, store: Store, key: Secret) -> None:
+        self.origin, self.store, self.key = origin, store, key
+        self._binaries = find_binaries(None)
+        self._shipped: set[str] = set()
+
+    @property
+    def data(self) -> Path:
+        return self.origin.data
 
     async def put(self, name: str, content: bytes) -> StoredFile:
         """Seal and store an object."""
@@ -70,7 +124,7 @@ class BackedUp:
         """One base backup, its log shipped, its manifest last."""
         now = datetime.now(UTC)
         identifier = new_id(now, os.urandom(4))
-        folder = self.server.folder / f"base-{identifier}"
+        folder = self.origin.work / f"base-{identifier}"
         await asyncio.to_thread(self._base_backup, folder, parent)
         tar, listed = (folder / "base.tar").read_bytes(), (folder / "backup_manifest").read_bytes()
         (described,) = msgspec.json.decode(listed)["WAL-Ranges"]
@@ -90,7 +144,7 @@ class BackedUp:
             began=now,
             ended=datetime.now(UTC),
             member="member-1",
-            postgres=self.server.binaries.version,
+            postgres=self._binaries.version,
             troth="test",
             files=files,
         )
@@ -122,24 +176,25 @@ class BackedUp:
     def _base_backup(self, folder: Path, parent: Backup | None) -> None:
         more: tuple[str, ...] = ("--checkpoint=fast", "-X", "none", "-Ft", "-D", str(folder))
         if parent is not None:
-            before = self.server.folder / f"base-{parent.id}" / "backup_manifest"
+            before = self.origin.work / f"base-{parent.id}" / "backup_manifest"
             more = (*more, f"--incremental={before}")
         self._run("pg_basebackup", *more, database="")
 
     def _run(self, program: str, *arguments: str, database: str) -> str:
-        target = self.server.target(SUPERUSER)
+        role = SUPERUSER if database else REPLICATOR
+        target = self.origin.target(role)
         environment = {
             "PATH": "/usr/bin:/bin",
-            "PGHOST": self.server.endpoint.host,
-            "PGPORT": str(self.server.endpoint.port),
-            "PGUSER": SUPERUSER,
+            "PGHOST": target.hosts[0].host,
+            "PGPORT": str(target.hosts[0].port),
+            "PGUSER": role,
             "PGSSLMODE": "verify-full",
             "PGSSLCERT": str(target.certificate),
             "PGSSLKEY": str(target.key),
             "PGSSLROOTCERT": str(target.ca),
             **({"PGDATABASE": database} if database else {}),
         }
-        argv = [*AS_OTHER_USER, self.server.binaries.program(program), *arguments]
+        argv = [*AS_OTHER_USER, self._binaries.program(program), *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

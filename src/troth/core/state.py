@@ -115,6 +115,11 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "drills.json"
 
     @property
+    def backup_drills(self) -> Path:
+        """What the last restores into a scratch server showed."""
+        return self.root / "backup-drills.json"
+
+    @property
     def receipts(self) -> Path:
         """Receipts of acknowledged writes, the key to check them with, and how many survived what."""
         return self.root / "receipts"

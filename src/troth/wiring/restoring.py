@@ -14,6 +14,7 @@ from troth.core.errors import PlatformError, UsageError
 from troth.core.secret import Secret, write_public, write_secret
 from troth.core.state import State
 from troth.data.backups.digests import Connection
+from troth.data.backups.drilling import open_canaries
 from troth.data.backups.fetching import Objects
 from troth.data.backups.installing import holds_members, install, note_file
 from troth.data.backups.kept_keys import KeptKeys, read_kept
@@ -22,9 +23,7 @@ from troth.data.backups.planning import Plan, plan_restore
 from troth.data.backups.recovering import Recovery, TargetNotReached
 from troth.data.backups.restoring import Restoring, Tell, Workplace
 from troth.data.backups.scratch import Target
-from troth.data.keys import KeyRing
 from troth.data.postgres import Binaries
-from troth.data.receipts import open_rows, read_rows
 from troth.data.recovery import backup_key, kept_keys_key
 from troth.data.stores.store import Store
 from troth.hosting import isolation
@@ -49,16 +48,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts
     seconds: float
     aside: Path | None
-
-
-class ScratchKeys:
-    """A restored database as a key ring reads from it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[Any]:
-        return await self._connection.fetch(query, *args)
 
 
 def read_moment(text: str) -> datetime | None:
@@ -162,13 +151,3 @@ async def look(connection: Connection, plan: Plan, keys: KeptKeys) -> Facts:
         lsn=await connection.fetchval("select pg_current_wal_lsn()::text"),
         canaries=await open_canaries(connection, keys),
     )
-
-
-async def open_canaries(connection: Connection, keys: KeptKeys) -> int:
-    """Open every canary with the recovered root key; returns how many there were. Raises SealError."""
-    rows = await read_rows(connection)
-    if not rows:
-        return 0
-    tenant = await connection.fetchval("select tenant_id from troth.canary_row limit 1")
-    ring = KeyRing(ScratchKeys(connection), keys.secret("root.key"))
-    return open_rows(await ring.keys(tenant), rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.backups import BackedUp
+from support.backups import BackedUp, OwnServer
 from support.postgres import Server
 from troth.core.errors import PlatformError
 from troth.core.secret import Secret
@@ -83,8 +83,9 @@ async def running() -> AsyncGenerator[Place]:
         (folder / "server").mkdir(mode=0o700)
         server = Server(folder / "server", find_binaries(None), durable=True)
         store = await FolderStore.open(folder / "store")
-        source = BackedUp(server, store, Secret(os.urandom(32)))
-        source.start()
+        origin = OwnServer(server)
+        source = BackedUp(origin, store, Secret(os.urandom(32)))
+        origin.start()
         try:
             await bootstrap(server.target("postgres"))
             source.query("create table public.note (id bigserial primary key, body text)", database="troth")
@@ -110,7 +111,7 @@ async def stored() -> AsyncGenerator[Place]:
 async def copied(stored: Place, tmp_path: Path) -> Place:
     """The same server with a copy of its store."""
     shutil.copytree(stored.store, tmp_path / "store")
-    copy = BackedUp(stored.source.server, await FolderStore.open(tmp_path / "store"), stored.source.key)
+    copy = BackedUp(stored.source.origin, await FolderStore.open(tmp_path / "store"), stored.source.key)
     place = Place(stored.folder, copy)
     place.store = tmp_path / "store"
     return place
