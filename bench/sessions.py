@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from uuid import UUID
 
@@ -25,8 +26,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from bench.oauth import HTTPS_PORT, Instance, Scene  # noqa: E402
 from bench.results import Entry, entry, record  # noqa: E402
-from support.access import Access, furnish  # noqa: E402
+from support.access import Access, furnish, password_hash  # noqa: E402
 from support.postgres import Server  # noqa: E402
+from troth.access.accounts.people import Profile  # noqa: E402
 from troth.access.bound import percentile, until_refused  # noqa: E402
 from troth.access.sessions import Sessions  # noqa: E402
 from troth.access.tenants import Domain, DomainDirectory  # noqa: E402
@@ -43,6 +45,8 @@ AIM_MS = 50.0
 ROUNDS = 3
 LOGOUTS = 100
 """In each round."""
+
+VISITOR = "ben.visitor@lindenhof.example"
 
 PEOPLE = "told by the browser", "told by the feed"
 
@@ -65,6 +69,10 @@ async def prepare(server: Server, folder: Path) -> Signed:
     access = Access(app, owner, auditor, root=read_root_key(folder / "root.key"))
     try:
         house = await furnish(access)
+        # One person's oldest sessions end when there are too many: whoever only looks on is somebody else.
+        await access.registrar.add(
+            house.tenant.id, Profile(VISITOR, "Ben Visitor"), ("resident",), await password_hash(access)
+        )
         return Signed(house.domain.name, house.person)
     finally:
         access.passwords.close()
@@ -129,7 +137,7 @@ async def opened(
     database = await Database.open(server.target(APP), max_size=1)
     sealer = Sealer(KeyRing(database, read_root_key(folder / "root.key")))
     domain = await DomainDirectory(database, SystemClock(), port=HTTPS_PORT).find(signed.domain)
-    clients = [_client(instance, f"{signed.domain}:{HTTPS_PORT}") for instance in instances]
+    clients = [instance_client(instance, f"{signed.domain}:{HTTPS_PORT}") for instance in instances]
     try:
         yield Bench(Sessions(database, sealer), domain, signed.person, clients)
     finally:
@@ -138,12 +146,18 @@ async def opened(
         await database.close()
 
 
-def _client(instance: Instance, host: str) -> httpx.AsyncClient:
+def instance_client(instance: Instance, host: str, *, connections: int = 10) -> httpx.AsyncClient:
+    """Asks one instance as the edge does, for one domain."""
     held = instance.certificates
     context = httpx.create_ssl_context(verify=str(held.ca))
     context.load_cert_chain(held.certificate, held.key)
     return httpx.AsyncClient(
-        base_url=f"https://127.0.0.1:{instance.port}", headers={"Host": host}, verify=context, trust_env=False
+        base_url=f"https://127.0.0.1:{instance.port}",
+        headers={"Host": host},
+        verify=context,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=connections),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # nobody's cookie becomes another's
     )
 
 
