@@ -71,7 +71,9 @@ class Flood:
         """Sign-ins a second, and the 99th percentile of the visitor's waits in milliseconds."""
         began = time.monotonic()
         self._ends = began + seconds
-        waits, *signed = await asyncio.gather(self._visit(), *(self._keep_on(n) for n in range(CROWD)))
+        people = [asyncio.create_task(self._keep_on(number)) for number in range(CROWD)]
+        waits = await self._visit()
+        signed = await asyncio.gather(*people)
         rate = sum(signed) / (time.monotonic() - began)
         return rate, percentile(tuple(waits), 0.99) or 0.0
 
