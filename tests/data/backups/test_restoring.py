@@ -163,8 +163,15 @@ def cut(path: Path) -> None:
 LIES: dict[str, Callable[[Path], None]] = {"a flipped bit": flip, "cut short": cut, "gone": Path.unlink}
 
 
-@pytest.mark.parametrize("lie", LIES)
-@pytest.mark.parametrize("what", ["base/*/data", "base/*/manifest", "wal/*"])
+QUICK = {("a flipped bit", "base/*/data"), ("gone", "wal/*")}
+SPOILED = [
+    pytest.param(lie, what, marks=() if (lie, what) in QUICK else pytest.mark.chaos)
+    for what in ("base/*/data", "base/*/manifest", "wal/*")
+    for lie in LIES
+]
+
+
+@pytest.mark.parametrize(("lie", "what"), SPOILED)
 async def test_a_store_that_lies_is_found_out(copied: Place, lie: str, what: str) -> None:
     victims = sorted(copied.store.glob(what))
     LIES[lie](victims[-2] if what == "wal/*" else victims[0])
@@ -174,6 +181,7 @@ async def test_a_store_that_lies_is_found_out(copied: Place, lie: str, what: str
     assert not processes.leftovers(copied.folder)
 
 
+@pytest.mark.chaos
 async def test_what_lies_before_a_missing_segment_can_be_had_on_request(copied: Place) -> None:
     victims = sorted(copied.store.glob("wal/*"))
     victims[-1].rename(victims[-1].with_name("000000010000000000000099"))

@@ -1,0 +1,288 @@
+"""The drill of a real backup passes; with anything wrong in store, rows, keys or receipts it says what."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from support.backups import BackedUp, OwnServer
+from support.postgres import Server, new_tenant
+from troth.core.clock import SystemClock
+from troth.core.db import Database
+from troth.core.leader import SecureContext, wait_for_leader
+from troth.core.migrations import migrate
+from troth.core.secret import Secret, write_secret
+from troth.core.settings import BackupSettings
+from troth.data.backups.digests import Connection, Digests, take_digests
+from troth.data.backups.drilling import Drilled, Ground, drill, remember
+from troth.data.backups.fetching import Objects
+from troth.data.backups.kept_keys import KEYS, gather, keep, outlived, read_kept
+from troth.data.backups.manifest import Backup
+from troth.data.backups.promise import BackupsView, Rereading, drills, judge_backups, look_at
+from troth.data.backups.restoring import Workplace
+from troth.data.keys import KeyRing
+from troth.data.postgres import find_binaries
+from troth.data.receipts import CanaryWriter, Receipt
+from troth.data.recovery import backup_key, kept_keys_key
+from troth.data.roles import OWNER, SUPERUSER, bootstrap
+from troth.data.stores.folder import FolderStore
+from troth.data.stores.store import Store
+from troth.hosting import isolation, processes
+from troth.hosting.programs import Programs
+
+
+class ListedReceipts:
+    """A log of receipts in memory."""
+
+    def __init__(self) -> None:
+        self.receipts: list[Receipt] = []
+
+    @property
+    def newest(self) -> int:
+        return self.receipts[-1].number if self.receipts else 0
+
+    async def append(self, receipt: Receipt) -> Receipt:
+        self.receipts.append(receipt)
+        return receipt
+
+
+class Site:
+    """A server with our schema and canaries, backed up, its digests recorded and its keys kept."""
+
+    def __init__(self, folder: Path, store: Store, recovery: Secret) -> None:
+        self.folder, self.store, self.recovery = folder, store, recovery
+        self.log = ListedReceipts()
+        self.backup: Backup
+        self.recorded: Digests
+        self.server: Server
+
+    async def prepare(self) -> None:
+        self.server = Server(self.folder / "server", find_binaries(None), durable=True)
+        origin = OwnServer(self.server)
+        source = BackedUp(origin, self.store, backup_key(self.recovery))
+        origin.start()
+        await bootstrap(self.server.target("postgres"))
+        await migrate(self.server.target(OWNER))
+        write_secret(self.folder / "keys" / "root.key", os.urandom(32))
+        owner = await Database.open(self.server.target(OWNER), max_size=2)
+        tenant = await new_tenant(owner)
+        ring = KeyRing(owner, gather(self.folder / "keys").secret("root.key"))
+        writer = CanaryWriter(owner, await ring.keys(tenant.id), tenant.id, self.log, newest=0)
+        for _ in range(3):
+            await writer.write()
+        self.backup = await source.back_up()
+        await keep(self.store, kept_keys_key(self.recovery), gather(self.folder / "keys"), now())
+        self.recorded = await take_digests(self._superuser, f"troth-{self.backup.id}")
+        await writer.write()
+        await owner.close()
+        await source.ship()
+
+    async def drill(
+        self, *, store: Store | None = None, recorded: Digests | None = None, backup: str = ""
+    ) -> Drilled:
+        sockets = self.folder / "r"
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        place = Workplace(
+            root=self.folder / "scratch",
+            sockets=sockets,
+            log=self.folder / "drill.log",
+            binaries=find_binaries(None),
+            durable=False,
+        )
+        ground = Ground(
+            start=Programs(self.folder, isolation.inside(False)).start,
+            store=store or self.store,
+            recovery=self.recovery,
+            workplace=place,
+            clock=SystemClock(),
+            tell=say_nothing,
+            receipts=self._receipts,
+        )
+        drilled = await drill(ground, backup or self.backup.id, recorded or self.recorded)
+        assert not place.root.exists()
+        assert not processes.leftovers(self.folder)
+        return drilled
+
+    def view(self, store: Store, drilled: Drilled) -> BackupsView:
+        async def opened() -> Store:
+            return store
+
+        return BackupsView(
+            settings=BackupSettings(),
+            store=opened,
+            objects=lambda one: Objects(one, backup_key(self.recovery)),
+            drilled=lambda: (drilled,),
+            now=now,
+            here=True,
+        )
+
+    async def _receipts(self) -> Sequence[Receipt]:
+        return self.log.receipts
+
+    async def _superuser(self) -> Connection:
+        target = self.server.target(SUPERUSER)
+        return await wait_for_leader(target, SecureContext.of(target), seconds=30)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+async def site() -> AsyncGenerator[Site]:
+    with tempfile.TemporaryDirectory(prefix="troth-drill-", dir="/tmp") as name:
+        folder = Path(name)
+        for part in ("server", "keys"):
+            (folder / part).mkdir(mode=0o700)
+        made = Site(folder, await FolderStore.open(folder / "store"), Secret(os.urandom(32)))
+        try:
+            await made.prepare()
+            yield made
+        finally:
+            made.server.stop()
+
+
+@pytest.fixture
+async def spoiled(site: Site, tmp_path: Path) -> Path:
+    """A copy of the store, to be spoiled."""
+    shutil.copytree(site.folder / "store", tmp_path / "store")
+    return tmp_path / "store"
+
+
+async def test_a_good_backup_passes_and_tells_what_was_seen(site: Site) -> None:
+    drilled = await site.drill()
+    assert drilled.problem == ""
+    assert (drilled.acknowledged, drilled.survived, drilled.canaries) == (4, 4, 4)
+    assert drilled.rows == site.recorded.rows > 0
+    assert drilled.tables == len(site.recorded.tables)
+    assert drilled.newest
+
+
+@pytest.mark.chaos
+async def test_rows_that_differ_from_what_was_recorded_fail_the_drill(site: Site) -> None:
+    (first, *others) = site.recorded.tables
+    altered = msgspec.structs.replace(first, rows=first.rows + 1)
+    recorded = msgspec.structs.replace(site.recorded, tables=(altered, *others))
+    drilled = await site.drill(recorded=recorded)
+    assert f"{first.name} has {first.rows} rows instead of {first.rows + 1}" in drilled.problem
+
+
+async def test_a_flipped_bit_fails_the_drill(site: Site, spoiled: Path) -> None:
+    flip(spoiled / site.backup.files[0].name)
+    drilled = await site.drill(store=await FolderStore.open(spoiled))
+    assert "is damaged" in drilled.problem
+
+
+async def test_a_store_that_shows_an_older_state_fails_the_drill(site: Site) -> None:
+    drilled = await site.drill(backup="20991231T000000Z-00000000")
+    assert "does not show backup 20991231T000000Z-00000000" in drilled.problem
+
+
+@pytest.mark.chaos
+async def test_keys_of_another_platform_fail_the_drill(site: Site, spoiled: Path, tmp_path: Path) -> None:
+    store = await FolderStore.open(spoiled)
+    (tmp_path / "keys").mkdir(mode=0o700)
+    write_secret(tmp_path / "keys" / "root.key", os.urandom(32))
+    await keep(store, kept_keys_key(site.recovery), gather(tmp_path / "keys"), now())
+    drilled = await site.drill(store=store)
+    assert not drilled.passed
+    assert drilled.canaries == 0
+
+
+@pytest.mark.chaos
+async def test_a_lost_acknowledged_write_fails_the_drill(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = msgspec.structs.replace(site.log.receipts[0], number=2_000_000, lsn=site.log.receipts[0].lsn)
+    monkeypatch.setattr(site.log, "receipts", [*site.log.receipts, lost])
+    drilled = await site.drill()
+    assert "4 of 5 acknowledged writes survived" in drilled.problem
+
+
+async def test_the_probe_is_red_for_a_flipped_bit_and_green_once_it_is_mended(
+    site: Site, spoiled: Path
+) -> None:
+    store = await FolderStore.open(spoiled)
+    view = site.view(store, passed(site))
+    assert (await look_at(view, Rereading())).verdict == "proved"
+    victim = spoiled / site.backup.files[0].name
+    flip(victim)
+    red = await look_at(view, Rereading())
+    assert (red.verdict, "SHA-256 differs" in red.evidence) == ("broken", True)
+    flip(victim)
+    assert (await look_at(view, Rereading())).verdict == "proved"
+    victim.rename(victim.with_suffix(".away"))
+    red = await look_at(view, Rereading())
+    assert (red.verdict, "is gone from the store" in red.evidence) == ("broken", True)
+
+
+async def test_the_drill_of_the_promise_turns_it_red_and_touches_nothing(site: Site, spoiled: Path) -> None:
+    before = content(spoiled)
+    store = await FolderStore.open(spoiled)
+    (one,) = drills(site.view(store, passed(site)))
+    async with one.broken() as probe:
+        assert (await probe.look()).verdict == "broken"
+    assert content(spoiled) == before
+
+
+def passed(site: Site, **changes: object) -> Drilled:
+    drilled = Drilled(backup=site.backup.id, at=now().isoformat(), seconds=1.0, rows=3)
+    return msgspec.structs.replace(drilled, **changes)
+
+
+async def test_a_failed_or_missing_or_overdue_drill_is_told(site: Site) -> None:
+    seen = await Rereading().look(site.store, Objects(site.store, backup_key(site.recovery)))
+    settings = BackupSettings(incremental_minutes=60)
+
+    def verdict(drilled: tuple[Drilled, ...], later: timedelta = timedelta()) -> str:
+        return judge_backups(settings, seen, drilled, now() + later, here=True).verdict
+
+    assert verdict((passed(site),)) == "proved"
+    assert verdict(()) == "unknown"
+    assert verdict((passed(site, problem="It did not come up."),)) == "broken"
+    assert verdict((passed(site, backup="another"),), timedelta(minutes=31)) == "broken"
+    assert verdict((passed(site),), timedelta(minutes=10)) == "broken"  # nothing was shipped for so long
+    assert verdict((passed(site),), timedelta(hours=2)) == "broken"
+
+
+async def test_without_settings_the_promise_is_unknown_and_says_what_to_write(site: Site) -> None:
+    view = msgspec.structs.replace(site.view(site.store, passed(site)), settings=None)
+    finding = await look_at(view, Rereading())
+    assert (finding.verdict, "[backup]" in finding.evidence) == ("unknown", True)
+
+
+async def test_kept_keys_are_stored_once_and_open_under_their_own_key_alone(site: Site) -> None:
+    key = kept_keys_key(site.recovery)
+    keys = gather(site.folder / "keys")
+    assert await read_kept(site.store, key) == keys
+    assert not await keep(site.store, key, keys, now())
+    names = [entry.name for entry in await site.store.list(KEYS)]
+    assert len(names) == 1
+    assert outlived([*names, f"{KEYS}20200101T000000.000000Z"], now(), 30) == (
+        f"{KEYS}20200101T000000.000000Z",
+    )
+
+
+def test_the_history_is_bounded() -> None:
+    one = Drilled(backup="b", at="2026-11-25T00:00:00Z", seconds=1.0)
+    history: tuple[Drilled, ...] = ()
+    for _ in range(60):
+        history = remember(history, one)
+    assert len(history) == 50
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def say_nothing(step: str, done: float) -> None:
+    """Nobody watches."""
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
