@@ -25,11 +25,14 @@ def show_plan(config: Path, folder: Path) -> int:
 
 
 def _table(config: Path, settings: Settings) -> Table:
+    from troth.data.places import find_places
+
     table = Table(
         title=settings.platform.name, title_justify="left", title_style="bold", box=None, show_header=False
     )
     table.add_row(Text("Configuration", "dim"), str(config))
-    table.add_row(Text("Region", "dim"), settings.platform.region)
+    for number, place in enumerate(find_places(settings)):
+        table.add_row(Text("" if number else "Places for data", "dim"), str(place))
     table.add_row(Text("Database", "dim"), f"{settings.database.members} members")
     table.add_row(Text("Web service", "dim"), f"{settings.web.instances} instances")
     for name, app in settings.apps.items():

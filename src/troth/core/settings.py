@@ -128,6 +128,23 @@ class BackupSettings(_Table, frozen=True, kw_only=True):
     lock_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
 
 
+class RegionSettings(_Table, frozen=True, kw_only=True):
+    """A region of one's own: the ISO 3166 code of its `country`, and who says so on which ground."""
+
+    country: str
+    reason: str
+
+
+class PlaceSettings(_Table, frozen=True, kw_only=True):
+    """Another place that the platform or an application may connect to, and that receives data: `host` and
+    `port`, the `region` where it stands, and what it is for."""
+
+    host: str
+    port: Port = 443
+    region: str
+    purpose: str
+
+
 class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
@@ -235,6 +252,8 @@ class Document(_Table, frozen=True, kw_only=True):
     dns: DnsSettings = DnsSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     backup: BackupSettings | None = None
+    regions: dict[str, RegionSettings] = {}
+    places: dict[str, PlaceSettings] = {}
     tenants: dict[str, TenantSettings]
     domains: tuple[DomainSettings, ...]
     apps: dict[str, AppSettings]

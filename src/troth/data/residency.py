@@ -5,6 +5,7 @@ nobody is helped by a guess.
 """
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -69,6 +70,8 @@ REGIONS: dict[str, dict[str, str]] = {
         "polandcentral": "PL",
         "spaincentral": "ES",
         "swedencentral": "SE",
+        "austriaeast": "AT",
+        "belgiumcentral": "BE",
     },
     "Google Cloud": {
         "europe-central2": "PL",
@@ -87,6 +90,21 @@ REGIONS: dict[str, dict[str, str]] = {
     "OVHcloud": {"gra": "FR", "rbx": "FR", "sbg": "FR", "de": "DE", "waw": "PL", "eu-west-par": "FR"},
     "Scaleway": {"fr-par": "FR", "nl-ams": "NL", "pl-waw": "PL"},
     "IONOS": {"de/fra": "DE", "de/txl": "DE", "es/vit": "ES", "fr/par": "FR"},
+    "Oracle Cloud": {
+        "eu-amsterdam-1": "NL",
+        "eu-frankfurt-1": "DE",
+        "eu-madrid-1": "ES",
+        "eu-marseille-1": "FR",
+        "eu-milan-1": "IT",
+        "eu-paris-1": "FR",
+        "eu-stockholm-1": "SE",
+    },
+    "Open Telekom Cloud": {"eu-de": "DE", "eu-nl": "NL"},
+    "DigitalOcean": {"ams3": "NL", "fra1": "DE"},
+    "Leaseweb": {"nl-01": "NL", "de-01": "DE"},
+    "UpCloud": {"fi-hel1": "FI", "de-fra1": "DE"},
+    "Gcore": {"s-ed1": "LU", "s-darz": "DE"},
+    "Huawei Cloud": {"eu-west-101": "IE"},
     "Exoscale": {"at-vie-1": "AT", "at-vie-2": "AT", "de-fra-1": "DE", "de-muc-1": "DE", "bg-sof-1": "BG"},
 }
 
@@ -107,8 +125,18 @@ ELSEWHERE: dict[str, str] = {
     "ch-dk-2": "Exoscale ch-dk-2 is Zürich: Switzerland is in neither the EU nor the EEA.",
     "gb/lhr": "The United Kingdom left the EU and the EEA.",
     "uk": "The United Kingdom left the EU and the EEA.",
+    "eu-zurich-1": "Oracle Cloud eu-zurich-1 is Zürich: Switzerland is in neither the EU nor the EEA.",
+    "uk-london-1": "The United Kingdom left the EU and the EEA.",
+    "uk-cardiff-1": "The United Kingdom left the EU and the EEA.",
+    "eu-gb": "IBM Cloud eu-gb is London: the United Kingdom left the EU and the EEA.",
+    "lon1": "DigitalOcean lon1 is London: the United Kingdom left the EU and the EEA.",
+    "europe": "“Europe” is larger than the EU and the EEA.",
 }
 """Names that sound European and are not in the EU: the ones that people get wrong."""
+
+
+OWN = "own region"
+"""What stands for the provider of a region that troth.toml declares."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -125,14 +153,22 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def check_region(
-    region: str, *, key: str = "platform.region", file: Path | None = None, line: int | None = None
+    region: str,
+    *,
+    key: str = "platform.region",
+    file: Path | None = None,
+    line: int | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> Place:
     """The place that `region` names: a country code ("IE") or a provider's region ("eu-west-1").
 
-    A country is written in capitals; regions as their provider writes them, in any case. Raises ConfigError
-    that names the promise data.residency when it lies outside the EU and the EEA, or is not known.
+    A country is written in capitals; regions as their provider writes them, in any case. `own` are regions
+    declared in troth.toml, by name, with their country. Raises ConfigError that names the promise
+    data.residency when it lies outside the EU and the EEA, or is not known.
     """
     text = region.strip()
+    if (country := (own or {}).get(text)) in COUNTRIES:
+        return Place(text, str(country), OWN)
     if text in COUNTRIES:
         return Place(text, text, "")
     for provider, regions in REGIONS.items():

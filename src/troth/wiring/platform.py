@@ -9,15 +9,15 @@ from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.alarms import Alarm, recent_alarms
 from troth.core.clock import SystemClock
-from troth.core.config import Settings, find_line, load_settings
+from troth.core.config import Settings, load_settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.backups.installing import refuse_half_restored
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
+from troth.data.places import find_places
 from troth.data.recovery import make_recovery_key
-from troth.data.residency import check_region
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
@@ -78,14 +78,7 @@ def effective_settings(launch: Launch) -> Settings:
 
 def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
-    line = find_line(settings.file, "platform", "region")
-    check_region(settings.platform.region, file=settings.file, line=line)
-    if settings.mail is not None:
-        line = find_line(settings.file, "mail", "region")
-        check_region(settings.mail.region, key="mail.region", file=settings.file, line=line)
-    if settings.backup is not None and settings.backup.region:
-        line = find_line(settings.file, "backup", "region")
-        check_region(settings.backup.region, key="backup.region", file=settings.file, line=line)
+    find_places(settings)
     load_collections(settings.collections)
     find_programs(settings.database.binaries)
     if state is not None:
