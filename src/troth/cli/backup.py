@@ -1,13 +1,39 @@
-"""`troth backup`: what lies in the backup store, and having it back."""
+"""`troth backup`: what lies in the backup store, taking more of it, and having it back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from troth.cli.options import STATE, Json, StateFolder, group
 
-backup = group("Backups: restoring them, and drills that prove that it works.")
+backup = group("Backups: taking, listing and restoring them, and drills that prove that it works.")
+
+
+@backup.command()
+def now(
+    full: Annotated[
+        bool, typer.Option("--full", help="A full backup, even where an increment would do.")
+    ] = False,
+    state: StateFolder = STATE,
+    json: Json = False,
+) -> None:
+    """Take a backup now, and stay until it is in the store. Exit status 1 when it failed."""
+    from troth.cli.taking import take
+
+    raise typer.Exit(take(state, full=full, json=json))
+
+
+@backup.command("list")
+def list_(state: StateFolder = STATE, json: Json = False) -> None:
+    """Show every backup in the store, and how old the newest write is that could be recovered."""
+    from troth.cli.administration import ask_platform, show
+    from troth.cli.taking import listed
+
+    def people(answer: dict[str, object]) -> Any:
+        return listed(cast("dict[str, Any]", answer))
+
+    show(ask_platform(state, "backup.list"), json=json, people=people)
 
 
 @backup.command()

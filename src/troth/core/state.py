@@ -110,6 +110,16 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "links"
 
     @property
+    def spool(self) -> Path:
+        """The write-ahead log on its way to the backup store."""
+        return self.root / "backup-log"
+
+    @property
+    def backups(self) -> Path:
+        """Which backups were made and not removed: one that is missing from the store was lost."""
+        return self.root / "backups.json"
+
+    @property
     def drills(self) -> Path:
         """What the last drill of each promise showed."""
         return self.root / "drills.json"

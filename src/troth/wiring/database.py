@@ -102,7 +102,9 @@ class DatabasePart:
         members: int,
         programs: tuple[Binaries, Path],
         ports: Iterator[int],
+        slots: tuple[str, ...] = (),
     ) -> None:
+        self._slots = slots
         self._state = state
         self._certificates = certificates
         self._supervisor = supervisor
@@ -223,6 +225,7 @@ class DatabasePart:
             consensus=(self.consensus.client,),
             run=self._state.run,
             logs=self._state.logs,
+            slots=self._slots,
         )
 
     def _describe_member(self, name: str, ports: Iterator[int]) -> Member:

@@ -14,6 +14,7 @@ from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.backups.installing import refuse_half_restored
+from troth.data.backups.tool import SLOT
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.places import find_places
@@ -25,6 +26,7 @@ from troth.hosting.supervisor import Supervisor
 from troth.wiring import bounding, receipts
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
+from troth.wiring.backups import BackupsPart
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Held
@@ -117,7 +119,9 @@ class Platform:
             members=settings.database.members,
             programs=find_programs(settings.database.binaries),
             ports=private,
+            slots=(SLOT,) if settings.backup is not None else (),
         )
+        self._backups = BackupsPart(settings.backup, state, self._database, supervisor, clock)
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
@@ -163,6 +167,7 @@ class Platform:
                     stop=self._receipts.close,
                 ),
                 *self._services.steps(after="declaration"),
+                *self._backups.steps(),
             ),
             summary=self._summarize,
             duties=(
@@ -187,6 +192,7 @@ class Platform:
                     work=self._receipts.work,
                     limit=receipts.LIMIT_SECONDS,
                 ),
+                *self._backups.duties(),
             ),
             status={
                 "members": self._database.report,
@@ -196,6 +202,7 @@ class Platform:
                 "alarms": self._report_alarms,
                 "bound": self._bounding.watched,
                 "receipts": self._receipts.report,
+                "backups": self._backups.report,
             },
             troubles=self._find_troubles,
             actions={
@@ -203,6 +210,7 @@ class Platform:
                 "drills": self._probing.drills,
                 "drill": self._probing.drill,
                 **office_actions(self._office),
+                **self._backups.actions(),
             },
         )
 
@@ -284,8 +292,10 @@ class Platform:
         return self._certificates.report()
 
     async def _find_troubles(self) -> tuple[str, ...]:
-        members, services = await asyncio.gather(self._database.troubles(), self._services.troubles())
-        return (*members, *services)
+        members, services, backups = await asyncio.gather(
+            self._database.troubles(), self._services.troubles(), self._backups.troubles()
+        )
+        return (*members, *services, *backups)
 
     async def _summarize(self) -> Summary:
         face = self._services.face

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from troth.data.backups.manifest import WAL, Piece, history_object, segment_object
+from troth.data.backups.manifest import Piece, history_object, segment_object
 from troth.data.backups.spool import Spool, extent, page_before, read_span, segment_of
 from troth.data.backups.vault import Vault
 from troth.data.backups.wal import SEGMENT_BYTES, Segment, history_timeline
@@ -145,16 +145,3 @@ def _read_growing(path: Path, start: int, end: int) -> bytes | None:
         return read_span(path, start, end)
     except FileNotFoundError:
         return None
-
-
-async def newest_in(vault: Vault) -> int:
-    """The position up to which the store has the log, as the names of its objects tell."""
-    ends = [0]
-    for entry in await vault.list(WAL):
-        piece = Piece.read(entry.name)
-        segment = Segment.read(entry.name.removeprefix(WAL))
-        if piece is not None:
-            ends.append(piece.segment.start + piece.end)
-        elif segment is not None:
-            ends.append(segment.end)
-    return max(ends)

@@ -1,0 +1,216 @@
+"""The write-ahead log as a part of the platform: received all the time, shipped every few seconds.
+
+The receiver runs under the supervisor. It writes into a spool, from which one duty ships; while the store is
+away the spool grows to SPOOL_BYTES, then the receiver stops, and PostgreSQL keeps the log by itself up to
+`max_slot_wal_keep_size`. The database goes on in any case: past that, the log has a gap, which the next
+backup closes and everybody is told of.
+"""
+
+import asyncio
+import logging
+import time
+from datetime import datetime
+
+import msgspec
+
+from troth.core.clock import Clock, to_wire
+from troth.core.db import Database
+from troth.core.errors import PlatformError, TrothError
+from troth.core.state import State
+from troth.data.backups.shipping import Coverage, Look, Shipper
+from troth.data.backups.spool import Spool
+from troth.data.backups.tool import RECEIVER, SLOT, Access, receiver
+from troth.data.backups.vault import Vault
+from troth.data.backups.wal import read_lsn
+from troth.data.roles import SUPERUSER
+from troth.hosting.backoff import Restart
+from troth.hosting.crashes import Exit
+from troth.hosting.supervisor import Supervised, Supervisor
+from troth.wiring.database import DatabasePart
+
+EVERY_SECONDS = 1.0
+"""Between two looks at the leader: each is an instant up to which the log may turn out to be shipped."""
+
+LIMIT_SECONDS = 600.0
+
+SHIP_SECONDS = 3.0
+"""Between two rounds of shipping. The newest recoverable write is as old as this, one look, the receiver's
+report of a second and the upload: less than ten seconds with a store that takes some of them."""
+
+SPOOL_BYTES = 512 * 1024 * 1024
+ALARM_SECONDS = 60.0
+"""How old the newest recoverable write may become before it is a trouble."""
+
+_RESTART = Restart(longest=2.0)
+_WAIT_SECONDS = 300.0
+_POLL_SECONDS = 0.2
+
+_LOOK = """
+select pg_current_wal_flush_lsn()::text as flushed,
+    (select write_lsn::text from pg_stat_replication where application_name = $1) as received,
+    (select wal_status from pg_replication_slots where slot_name = $2) as slot
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class LogPart:
+    """The receiver and the shipper. `gap` says that the log was torn since the last backup."""
+
+    def __init__(self, state: State, database: DatabasePart, supervisor: Supervisor, clock: Clock) -> None:
+        self._database = database
+        self._supervisor = supervisor
+        self._clock = clock
+        self._spool = Spool(state.spool)
+        self._file = state.logs / "backup-log.log"
+        self._coverage = Coverage()
+        self._receiver: Supervised | None = None
+        self._superuser: Database | None = None
+        self._shipper: Shipper | None = None
+        self._vault: Vault | None = None
+        self._shipped_at = 0.0
+        self._since = clock.now()
+        self._full = False
+        self.gap = False
+
+    async def start(self) -> None:
+        """Begin to receive."""
+        self._since = self._clock.now()
+        await asyncio.to_thread(self._spool.prepare)
+        self._receive()
+
+    async def stop(self) -> None:
+        """End the receiver. What was not shipped stays in the spool, for the next start."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            await receiver.stop()
+        superuser, self._superuser = self._superuser, None
+        if superuser is not None:
+            await superuser.close()
+
+    async def work(self, vault: Vault | None) -> str:
+        """One look, and one round of shipping where it is time. Raises StoreError.
+
+        Without a store what is received waits.
+        """
+        said = await self._look()
+        await self._bound()
+        if vault is not None and time.monotonic() - self._shipped_at >= SHIP_SECONDS:
+            await self._ship(vault)
+        return said
+
+    async def shipped(self, lsn: int) -> None:
+        """Return once the store has the log up to `lsn`. Raises PlatformError when that takes too long."""
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                while self._coverage.shipped < lsn:  # noqa: ASYNC110 - a duty of its own ships
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise PlatformError(
+                "The log that the backup needs did not reach the store.", hint="See: troth logs backup-log"
+            ) from None
+
+    @property
+    def until(self) -> datetime | None:
+        """The instant up to which every acknowledged write can be recovered from the store."""
+        return self._coverage.until
+
+    def age(self) -> float:
+        """Seconds since then, or since the start where nothing was shipped yet."""
+        return (self._clock.now() - (self._coverage.until or self._since)).total_seconds()
+
+    def troubles(self) -> tuple[str, ...]:
+        """A sentence for what is wrong."""
+        found: list[str] = []
+        if self.age() > ALARM_SECONDS:
+            since = f"since {to_wire(self._coverage.until)}" if self._coverage.until else "yet"
+            found.append(f"no write has reached the backup store {since}")
+        if self._full:
+            found.append("the log waits for the backup store; PostgreSQL keeps it until its own limit")
+        if self.gap:
+            found.append("the shipped log has a gap, until the next backup is made")
+        return tuple(found)
+
+    async def _look(self) -> str:
+        """A leader that is lost is no failure of this duty: the age of the newest write tells of it."""
+        try:
+            at = self._clock.now()
+            (row,) = await (await self._connect()).fetch(_LOOK, RECEIVER, SLOT)
+        except TrothError:
+            return ""
+        received = read_lsn(row["received"]) if row["received"] else None
+        self._coverage.note(Look(at, read_lsn(row["flushed"]), received))
+        return await self._mend() if row["slot"] == "lost" else ""
+
+    async def _connect(self) -> Database:
+        if self._superuser is None:
+            self._superuser = await Database.open(self._database.target(SUPERUSER), max_size=1)
+        return self._superuser
+
+    async def _mend(self) -> str:
+        """PostgreSQL has thrown away what was not received in time. Patroni makes the slot anew."""
+        self.gap = True
+        self._coverage.tear()
+        await self._pause()
+        await asyncio.to_thread(self._spool.prepare)
+        superuser = await self._connect()
+        await superuser.fetch("select pg_drop_replication_slot($1)", SLOT, idempotent=False)
+        self._receive()
+        _log.error("the shipped log has a gap: the store was away for too long")
+        return "the log has a gap; it is received anew"
+
+    async def _bound(self) -> None:
+        size = await asyncio.to_thread(self._spool.size)
+        if not self._full and size > SPOOL_BYTES:
+            self._full = True
+            await self._pause()
+        elif self._full and size < SPOOL_BYTES // 2:
+            self._full = False
+            await asyncio.to_thread(self._spool.prepare)
+            self._receive()
+
+    async def _ship(self, vault: Vault) -> None:
+        if self._shipper is None or self._vault is not vault:
+            self._shipper, self._vault = Shipper(self._spool, vault), vault
+        looked = self._coverage.received
+        await self._shipper.round()
+        self._shipped_at = time.monotonic()
+        if looked is not None and self._receiver is not None:
+            self._coverage.ship(looked)
+
+    def _receive(self) -> None:
+        replicas = self._database.replicas
+        members = [one.postgres for one in replicas.members]
+        spec = receiver(self.access, members, self._spool.folder, self._file)
+        self._receiver = self._supervisor.start(spec, restart=_RESTART, on_exit=self._begin_anew)
+
+    def _begin_anew(self, end: Exit) -> None:
+        """Before it is started again. What another leader never had may have been received, and counted."""
+        self._coverage.shipped = 0
+        if not end.asked:
+            self._spool.prepare()
+
+    async def _pause(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            await receiver.stop()
+
+    @property
+    def access(self) -> Access:
+        """How PostgreSQL's tools get at the members."""
+        replicas = self._database.replicas
+        return Access(
+            binaries=replicas.binaries, authority=replicas.server_authority, replicator=replicas.replicator
+        )
+
+
+class LogView(msgspec.Struct, frozen=True, kw_only=True):
+    """What `troth status` shows of the log."""
+
+    newest_write: str
+    age_seconds: float
+
+
+def view(part: LogPart) -> LogView:
+    """The log at this moment."""
+    return LogView(newest_write=to_wire(part.until) if part.until else "", age_seconds=round(part.age(), 1))

@@ -1,0 +1,101 @@
+"""The backup store while the platform runs: opened at first use, looked through now and then."""
+
+import asyncio
+import time
+
+import msgspec
+
+from troth.core.secret import write_public
+from troth.core.settings import BackupSettings
+from troth.core.state import State
+from troth.data.backups.manifest import Catalogue
+from troth.data.backups.vault import Inventory, Vault
+from troth.data.recovery import backup_key, read_recovery_key
+from troth.data.stores.store import Store, StoreError
+from troth.wiring.backup_store import open_part, store_settings
+
+INVENTORY_SECONDS = 600.0
+"""Between two looks at what lies in the store."""
+
+_REOPEN_SECONDS = 10.0
+_MOST = 1000
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered from one start to the next: the backups that were kept, and those lost ones for
+    which a full backup has been taken since."""
+
+    kept: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+class Shelf:
+    """What lies in the store. `lost` are backups that were made and are gone from it or damaged there, as
+    long as no full backup was taken since; `problem` says why the store could not be used the last time, and
+    is empty once it could."""
+
+    def __init__(self, settings: BackupSettings, state: State) -> None:
+        self.lost: tuple[str, ...] = ()
+        self.problem = ""
+        self._settings, self._state = settings, state
+        self._store: Store | None = None
+        self._vault: Vault | None = None
+        self._opening = asyncio.Lock()
+        self._tried = -_REOPEN_SECONDS
+        self._inventory: Inventory | None = None
+        self._looked = 0.0
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for a person."""
+        return self._vault.place if self._vault is not None else "not reached yet"
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """As it was seen last."""
+        return self._inventory.catalogue if self._inventory is not None else Catalogue()
+
+    async def vault(self) -> Vault:
+        """The store, opened at first use. Raises StoreError; then it is tried again some seconds later."""
+        async with self._opening:
+            if self._vault is None:
+                if time.monotonic() - self._tried < _REOPEN_SECONDS:
+                    raise StoreError(self.problem or "The backup store was not reached yet.")
+                self._tried = time.monotonic()
+                recovery = read_recovery_key(self._state.recovery_key)
+                self._store = await open_part(store_settings(self._settings, self._state), recovery)
+                self._vault = Vault(self._store, backup_key(recovery))
+        return self._vault
+
+    async def inventory(self, *, fresh: bool = False) -> Inventory:
+        """What lies in the store, as it was seen some minutes ago or less. Raises StoreError."""
+        if fresh or self._inventory is None or time.monotonic() - self._looked > INVENTORY_SECONDS:
+            vault = await self.vault()
+            self._inventory = await vault.inventory()
+            self._looked = time.monotonic()
+            memory = self._remembered()
+            present = {one.id for one in self._inventory.catalogue.backups}
+            gone = set(memory.kept) - present
+            self.lost = tuple(sorted((gone | set(self._inventory.damaged)) - set(memory.replaced)))
+        return self._inventory
+
+    def remember(self, catalogue: Catalogue, *, full: bool) -> None:
+        """A backup was made: from now on each of these is missed when it is not there. A `full` one takes the
+        place of all that were lost before."""
+        before = self._remembered()
+        replaced = {*before.replaced, *self.lost} if full else set(before.replaced)
+        missed = () if full else self.lost
+        memory = Memory(
+            kept=(*(one.id for one in catalogue.backups), *missed), replaced=tuple(sorted(replaced))[-_MOST:]
+        )
+        write_public(self._state.backups, msgspec.json.encode(memory))
+
+    async def close(self) -> None:
+        """Give the store back."""
+        if self._store is not None:
+            await self._store.close()
+
+    def _remembered(self) -> Memory:
+        if not self._state.backups.exists():
+            return Memory()
+        return msgspec.json.decode(self._state.backups.read_bytes(), type=Memory)
