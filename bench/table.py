@@ -24,6 +24,8 @@ WORDS = {
     "session.check": ("Session of a cookie", "a round trip of `SELECT 1`"),
     "oauth.introspect": ("Introspection of an access token", "node oidc-provider, in memory"),
     "session.check-http": ("Who is signed in, by cookie", "node oidc-provider's userinfo, in memory"),
+    "signin.flood-rate": ("Sign-ins in a flood", "bare PBKDF2 in as many threads"),
+    "signin.flood-others-p99": ("The wait of everybody else meanwhile, p99", "50 ms"),
     "session.logout-p99": ("Sign-out until every instance refuses, p99", "50 ms"),
     "oauth.refresh": ("Refresh with rotation, durable", "node oidc-provider, in memory"),
     "oauth.refresh-django": ("The same", "django-oauth-toolkit, same PostgreSQL"),
