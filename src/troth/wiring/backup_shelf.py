@@ -90,6 +90,12 @@ class Shelf:
         )
         write_public(self._state.backups, msgspec.json.encode(memory))
 
+    def ruins(self) -> tuple[str, ...]:
+        """Damaged backups for which a full one was taken some time ago, and which are still damaged: a store
+        that was mistaken once has had its second chance."""
+        damaged = self._inventory.damaged if self._inventory is not None else ()
+        return tuple(one for one in damaged if one in self._remembered().replaced)
+
     async def close(self) -> None:
         """Give the store back."""
         if self._store is not None:
@@ -98,4 +104,7 @@ class Shelf:
     def _remembered(self) -> Memory:
         if not self._state.backups.exists():
             return Memory()
-        return msgspec.json.decode(self._state.backups.read_bytes(), type=Memory)
+        try:
+            return msgspec.json.decode(self._state.backups.read_bytes(), type=Memory)
+        except msgspec.MsgspecError:  # without it a loss shows by what builds on what was lost
+            return Memory()

@@ -15,7 +15,7 @@ from troth.core.db import Database
 from troth.core.errors import PlatformError, TrothError
 from troth.core.settings import BackupSettings
 from troth.core.state import State
-from troth.data.backups.manifest import BASE, WAL, Backup, Catalogue, Kind
+from troth.data.backups.manifest import BASE, WAL, Backup, Catalogue, Kind, manifest_name
 from troth.data.backups.retention import judge, old_leftovers, old_log
 from troth.data.backups.schedule import History, due, newest_chain, overdue
 from troth.data.backups.taking import Member, Progress, Source, Surroundings, take
@@ -60,7 +60,8 @@ class Running(msgspec.Struct):
 
 
 class BackupsPart:
-    """The store, the schedule and the log. `after` is called once a backup was made and the old ones removed.
+    """The store, the schedule and the log. `after` is called once a backup was made and the old ones removed,
+    `before_stop` while the log is still received.
 
     `settings` is None where troth.toml has no [backup]: then nothing is done, and asking says what to write.
     """
@@ -75,6 +76,7 @@ class BackupsPart:
     ) -> None:
         self.settings = settings
         self.after: list[After] = []
+        self.before_stop: list[Callable[[], Awaitable[None]]] = []
         self.shelf = Shelf(settings or BackupSettings(), state)
         self.log = LogPart(state, database, supervisor, clock)
         self._state, self._database, self._clock = state, database, clock
@@ -159,6 +161,8 @@ class BackupsPart:
         return f"to {self.settings.store or 'a folder on this machine'}"
 
     async def _stop(self) -> None:
+        for end in self.before_stop:
+            await end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -262,7 +266,7 @@ class BackupsPart:
                 backup = await self._carry_out(running)
             except BaseException as error:
                 running.finished = True
-                running.failure = error.public if isinstance(error, TrothError) else "It was cut short."
+                running.failure = error.public if isinstance(error, TrothError) else repr(error)
                 running.hint = str(getattr(error, "hint", ""))
                 if isinstance(error, Exception):
                     self._failures += 1
@@ -355,6 +359,8 @@ class BackupsPart:
                 await vault.delete_if_free(name)
         kept = [one for one in inventory.catalogue.backups if one.id in verdict.keep]
         log = [one.name for one in await vault.list(WAL)]
+        for identifier in self.shelf.ruins():  # what remains of them is a leftover then
+            await vault.delete_if_free(manifest_name(identifier))
         for name in (*old_leftovers(entries, inventory.catalogue, now), *old_log(log, kept)):
             await vault.delete_if_free(name)
         self.shelf.remember(Catalogue(tuple(kept)), full=full)

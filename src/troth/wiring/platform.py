@@ -26,6 +26,7 @@ from troth.hosting.supervisor import Supervisor
 from troth.wiring import bounding, receipts
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
+from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backups import BackupsPart
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
@@ -122,6 +123,11 @@ class Platform:
             slots=(SLOT,) if settings.backup is not None else (),
         )
         self._backups = BackupsPart(settings.backup, state, self._database, supervisor, clock)
+        self._backup_drills = BackupDrills(
+            settings.backup, state, self._database, clock, self._backups.log.shipped
+        )
+        self._backups.after.append(self._backup_drills.after_backup)
+        self._backups.before_stop.append(self._backup_drills.stop)
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
@@ -138,6 +144,7 @@ class Platform:
             self._services,
             self._bounding,
             self._receipts,
+            self._backup_drills,
         )
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
 
@@ -203,6 +210,7 @@ class Platform:
                 "bound": self._bounding.watched,
                 "receipts": self._receipts.report,
                 "backups": self._backups.report,
+                "backup_drills": self._backup_drills.report,
             },
             troubles=self._find_troubles,
             actions={
@@ -211,6 +219,7 @@ class Platform:
                 "drill": self._probing.drill,
                 **office_actions(self._office),
                 **self._backups.actions(),
+                **self._backup_drills.actions(),
             },
         )
 
@@ -295,7 +304,7 @@ class Platform:
         members, services, backups = await asyncio.gather(
             self._database.troubles(), self._services.troubles(), self._backups.troubles()
         )
-        return (*members, *services, *backups)
+        return (*members, *services, *backups, *self._backup_drills.troubles())
 
     async def _summarize(self) -> Summary:
         face = self._services.face

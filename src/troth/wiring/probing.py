@@ -42,6 +42,7 @@ from troth.hosting import network
 from troth.hosting import promises as hosting
 from troth.hosting.edge_state import WEB
 from troth.hosting.tls import promise as ciphers
+from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.database import DatabasePart
@@ -77,6 +78,7 @@ class Probing:
         services: ServicesPart,
         bounding: Bounding,
         receipts: Receipts,
+        backups: BackupDrills,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -85,6 +87,7 @@ class Probing:
         self._services = services
         self._bounding = bounding
         self._receipts = receipts
+        self._backups = backups
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -135,6 +138,7 @@ class Probing:
         return (
             *hosting.probes(self._hosting_view(face)),
             *data.probes(self._data_view(auditor)),
+            self._backups.probe(),
             *access.probes(self._access_view(app, auditor, face)),
         )
 
@@ -144,6 +148,7 @@ class Probing:
         defects = PlantedDefects(owner)
         return (
             *data.drills(self._data_view(auditor), defects.weaken),
+            *self._backups.drills(),
             ciphers.drill(face, self._issue_for_drill),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )

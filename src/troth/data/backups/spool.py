@@ -82,7 +82,8 @@ def segment_of(path: Path) -> Segment:
 
 def extent(path: Path) -> int:
     """How many bytes of a segment were received: up to the last one that is not zero, rounded up to where a
-    record may begin. What ends in zeros is found a little short, which the next record corrects."""
+    record may begin. A record that ends in zeros is found short of them, which is no loss: behind the last
+    piece of a segment a restore has zeros."""
     with path.open("rb") as file:
         pages = min(file.seek(0, 2), SEGMENT_BYTES) // PAGE_BYTES
         low, high = 0, pages  # every page that was received begins with a header, and pages come in order

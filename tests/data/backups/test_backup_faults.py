@@ -1,0 +1,123 @@
+"""Faults while backups are taken and the log is shipped: nothing acknowledged is lost, here or in the
+store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support.replicas import Cluster
+from support.vaults import SLOT, Backups, running
+from support.writers import Writers
+from troth.core.db import Database
+from troth.core.errors import TrothError
+from troth.data.backups.manifest import WAL, history_object
+from troth.data.backups.planning import plan_restore
+from troth.data.backups.wal import PAGE_BYTES, Segment
+from troth.data.consensus import release_leadership
+from troth.data.replicas import SCOPE
+from troth.data.roles import OWNER
+from troth.data.stores.folder import FolderStore
+
+pytestmark = [pytest.mark.chaos, pytest.mark.asyncio]
+
+
+@pytest_asyncio.fixture
+async def backups(tmp_path: Path) -> AsyncIterator[Backups]:
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster", slots=(SLOT,))
+    store = await FolderStore.open(tmp_path / "store")
+    try:
+        await cluster.start()
+        await cluster.prepare()
+        await cluster.complete()
+        async with running(cluster, store, tmp_path / "spool") as backups:
+            yield backups
+    finally:
+        await cluster.stop()
+
+
+async def no_gap(backups: Backups) -> None:
+    """The newest backup and the log behind it lead to everything that was written."""
+    written = await backups.caught_up()
+    catalogue = (await backups.vault.inventory()).catalogue
+    plan = plan_restore(catalogue, await backups.vault.list(WAL), None)
+    assert not plan.log.lost
+    end = plan.log.files[-1]
+    reached = max((piece.end for piece in end.pieces), default=end.segment.end - end.segment.start)
+    # A record that ends in zeros is stored without them: behind the last piece there are zeros.
+    assert end.segment.start + reached > written - PAGE_BYTES
+
+
+async def test_a_leader_that_is_killed_during_a_backup_loses_nothing_and_the_log_follows_the_next_one(
+    backups: Backups,
+) -> None:
+    cluster = backups.cluster
+    owner = await Database.open(cluster.target(OWNER), max_size=8)
+    await owner.execute("create table troth.note (id bigint primary key)")
+    writers = Writers(owner)
+    try:
+        await backups.take()
+        leader = await cluster.leader()
+
+        async def fault() -> None:
+            backup = asyncio.create_task(backups.take())
+            shipping = asyncio.create_task(backups.shipped(1 << 62))
+            await asyncio.sleep(0.5)
+            cluster.kill_member(leader)
+            client = cluster.replicas.consensus_client
+            await release_leadership(cluster.consensus, client, scope=SCOPE, member=leader.name)
+            (outcome,) = await asyncio.gather(backup, return_exceptions=True)
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, TrothError | TimeoutError)
+            shipping.cancel()
+            await asyncio.gather(shipping, return_exceptions=True)
+
+        await writers.during(fault(), after=5)
+        cluster.start_member(leader)
+        assert writers.acknowledged
+        assert await writers.lost() == set()
+        await backups.caught_up()
+        names = {entry.name for entry in await backups.vault.list(WAL)}
+        assert history_object(2) in names
+        assert {segment.timeline for name in names if (segment := _segment(name))} == {1, 2}
+        await no_gap(backups)
+        backup = await backups.take()
+        assert backup.timeline == 2
+        await no_gap(backups)
+    finally:
+        await owner.close()
+
+
+async def test_what_only_the_lost_leader_had_does_not_hold_the_receiver_up(backups: Backups) -> None:
+    cluster = backups.cluster
+    owner = await Database.open(cluster.target(OWNER), max_size=2)
+    await owner.execute("create table troth.note (id bigint primary key)")
+    try:
+        await backups.take()
+        leader = await cluster.leader()
+        others = [one for one in cluster.replicas.members if one.name != leader.name]
+        for one in others:
+            cluster.freeze(one)
+        # Nobody acknowledges these, so they are in the leader's log and in the receiver's hands alone.
+        stuck = asyncio.create_task(owner.execute("insert into troth.note select generate_series(1, 99999)"))
+        await asyncio.sleep(2)
+        await backups.shipper.round()
+        cluster.kill_member(leader)
+        for one in others:
+            cluster.thaw(one)
+        client = cluster.replicas.consensus_client
+        await release_leadership(cluster.consensus, client, scope=SCOPE, member=leader.name)
+        await asyncio.gather(stuck, return_exceptions=True)
+        cluster.start_member(leader)
+        await cluster.leader()
+        await owner.execute("insert into troth.note values (-1)")
+        await backups.caught_up()
+        await no_gap(backups)
+    finally:
+        await owner.close()
+
+
+def _segment(name: str) -> Segment | None:
+    return Segment.read(name.removeprefix(WAL).partition(".")[0])
