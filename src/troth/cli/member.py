@@ -82,6 +82,14 @@ def _described(hosts: "tuple[Host, ...]", into: Path) -> str:
 
 
 @members.command()
+def roles() -> None:
+    """Print the SQL that prepares a PostgreSQL which others run. Its superuser gives it to psql."""
+    from troth.data.roles import preparation
+
+    typer.echo(preparation())
+
+
+@members.command()
 def up(
     state: StateFolder = STATE,
     detach: Annotated[

@@ -33,7 +33,9 @@ def _table(config: Path, settings: Settings) -> Table:
     table.add_row(Text("Configuration", "dim"), str(config))
     for number, place in enumerate(find_places(settings)):
         table.add_row(Text("" if number else "Places for data", "dim"), str(place))
-    table.add_row(Text("Database", "dim"), f"{settings.database.members} members")
+    hosts = settings.database.hosts
+    where = f"elsewhere: {', '.join(hosts)}" if hosts else f"{settings.database.members} members"
+    table.add_row(Text("Database", "dim"), where)
     table.add_row(Text("Web service", "dim"), f"{settings.web.instances} instances")
     for name, app in settings.apps.items():
         table.add_row(Text(f"App {name}", "dim"), f"{app.instances} instances of {app.target}")
@@ -46,7 +48,9 @@ def _table(config: Path, settings: Settings) -> Table:
 def _warnings(settings: Settings) -> list[str]:
     """Promises that would stand as broken, though nothing here is refused: a small start is allowed."""
     found: list[str] = []
-    if settings.database.members < 3:
+    if settings.database.hosts and len(settings.database.hosts) < 3:
+        found.append(f"data.replicas will stand as broken: {len(settings.database.hosts)} of 3 members.")
+    elif not settings.database.hosts and settings.database.members < 3:
         found.append(f"data.replicas will stand as broken: {settings.database.members} of 3 members.")
     single = ["the web service"] if settings.web.instances < 2 else []
     single += [name for name, app in settings.apps.items() if app.instances < 2]

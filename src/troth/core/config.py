@@ -151,7 +151,7 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
     """Paths against the file's folder, domain names in the one form that is compared."""
     return msgspec.structs.replace(
         document,
-        database=_resolve(document.database, "binaries", folder),
+        database=_resolve(_resolve(document.database, "binaries", folder), "certificates", folder),
         mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
         passwords=_resolve(document.passwords, "breached", folder),
         acme=document.acme and _resolve(document.acme, "ca", folder),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from troth.core import branding
+from troth.core.database_checks import check_database
 from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
 from troth.core.names import SESSION_CLIENT
@@ -333,6 +334,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_policies,
     _check_texts,
     _check_edge,
+    check_database,
     _check_mail,
     _check_backup,
     _check_acme,

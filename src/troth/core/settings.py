@@ -40,10 +40,17 @@ class EdgeSettings(_Table, frozen=True, kw_only=True):
 
 
 class DatabaseSettings(_Table, frozen=True, kw_only=True):
-    """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs."""
+    """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs.
+
+    `hosts` (`host:port`) name a set that runs elsewhere instead, `regions` where each of them stands, and
+    `certificates` the folder with what the platform shows there.
+    """
 
     members: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
     binaries: Path | None = None
+    hosts: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    certificates: Path | None = None
 
 
 class CertificateSettings(_Table, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from troth.core.config import find_line
 from troth.core.errors import ConfigError
+from troth.core.process import Endpoint
 from troth.core.settings import BackupSettings, Settings
 from troth.data.residency import COUNTRIES, ELSEWHERE, PROMISE, REGIONS, Place, check_region
 
@@ -55,7 +56,7 @@ def find_places(settings: Settings) -> tuple[DataPlace, ...]:
     own = own_regions(settings)
     here = _check(settings, settings.platform.region, ("platform", "region"), own)
     found = [
-        DataPlace(use="members", name="database members", place=here),
+        *_member_places(settings, here, own),
         DataPlace(use="keys", name="keys, in files of this machine", place=here),
         DataPlace(use="logs", name="logs, on this machine", place=here),
     ]
@@ -136,6 +137,17 @@ def _labels(name: str) -> Iterator[str]:
 
 def _country_of(region: str) -> str:
     return next((regions[region] for regions in REGIONS.values() if region in regions), "")
+
+
+def _member_places(settings: Settings, here: Place, own: dict[str, str]) -> Iterator[DataPlace]:
+    database, path = settings.database, ("database", "regions")
+    if not database.hosts:
+        yield DataPlace(use="members", name="database members", place=here)
+    for text, region in zip(database.hosts, database.regions, strict=True):
+        host, place = Endpoint.read(text), _check(settings, region, path, own)
+        _check_host(settings, host.host, place, ("database", "hosts"))
+        reached = (Destination(host.host, host.port, "database member"),)
+        yield DataPlace(use="members", name=f"database member {text}", place=place, destinations=reached)
 
 
 def _backup_place(settings: Settings, backup: BackupSettings, here: Place, own: dict[str, str]) -> DataPlace:

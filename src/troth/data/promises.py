@@ -35,13 +35,18 @@ class Seen(msgspec.Struct, frozen=True):
     state: str
 
 
+async def nowhere() -> None:
+    """For a replica set that runs here."""
+
+
 class DataView(msgspec.Struct, frozen=True):
     """What the probes need to see of a running platform.
 
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
     named in its stored header; `uproot` deletes it again. `password_hashes` reads scheme, rounds and salt of
-    every stored one; `members` asks the replica set; `hops` are the ports between the parts;
-    `survivals` has every count of acknowledged writes, the newest last.
+    every stored one; `members` asks the replica set, `elsewhere` judges one that does not run here (None when
+    it does); `hops` are the ports between the parts; `survivals` has every count of acknowledged writes, the
+    newest last.
     """
 
     state_root: Path
@@ -51,6 +56,7 @@ class DataView(msgspec.Struct, frozen=True):
     members: Callable[[], Awaitable[tuple[Seen, ...]]]
     hops: Hops
     survivals: Callable[[], tuple[Survived, ...]]
+    elsewhere: Callable[[], Awaitable[Finding | None]] = nowhere
 
 
 def probes(view: DataView) -> tuple[Probe, ...]:
@@ -158,7 +164,20 @@ async def probe_replicas(view: DataView) -> Finding:
     has."""
     history = view.survivals()
     last = last_survived(history, "failover", "interruption", "start")
-    return judge_replicas(await view.members(), last=last, loss=standing_loss(history, SystemClock().now()))
+    loss = standing_loss(history, SystemClock().now())
+    elsewhere = await view.elsewhere()
+    if elsewhere is not None:
+        return with_survival(elsewhere, last=last, loss=loss)
+    return judge_replicas(await view.members(), last=last, loss=loss)
+
+
+def with_survival(finding: Finding, *, last: Survived | None, loss: Survived | None) -> Finding:
+    """The verdict on a set elsewhere, with the counts of acknowledged writes that were made here."""
+    if loss is not None:
+        return Finding("broken", str(loss), finding.raw | {"loss": msgspec.to_builtins(loss)})
+    if last is None or finding.verdict != "proved":
+        return finding
+    return Finding(finding.verdict, f"{finding.evidence} {last}", finding.raw)
 
 
 def judge_replicas(

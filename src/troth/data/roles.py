@@ -29,6 +29,7 @@ revoke all on database template1 from public;
 revoke all on database postgres from public;
 revoke all on database troth from public;
 grant connect on database troth to troth_owner, troth_app, troth_auditor;
+grant pg_read_all_stats to troth_auditor;
 """
 
 _DATABASE = """
@@ -36,6 +37,24 @@ revoke all on schema public from public;
 create schema if not exists troth authorization troth_owner;
 grant usage on schema troth to troth_app, troth_auditor;
 """
+
+
+_SEARCH_PATH = "alter role {role} in database troth set search_path = troth, pg_temp"
+"""Unqualified names resolve to our schema alone; nothing can be slipped in front of it."""
+
+
+def preparation() -> str:
+    """The same as SQL for psql(1), where a superuser prepares a PostgreSQL that others run."""
+    working = [role for role in ROLES if role != REPLICATOR]
+    statements = (
+        *(f"create role {role} login {ROLES[role]} password null;" for role in working),
+        "create database troth owner troth_owner template template0;",
+        _CLUSTER.strip(),
+        "\\connect troth",
+        _DATABASE.strip(),
+        *(f"{_SEARCH_PATH.format(role=role)};" for role in working),
+    )
+    return "\n".join(statements)
 
 
 async def bootstrap(superuser: DatabaseTarget) -> None:
@@ -81,5 +100,4 @@ async def _make_cluster_objects(connection: "asyncpg.Connection[asyncpg.Record]"
 async def _make_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await connection.execute(_DATABASE)
     for role in (OWNER, APP, AUDITOR):
-        # Unqualified names resolve to our schema alone; nothing can be slipped in front of it.
-        await connection.execute(f"alter role {role} in database troth set search_path = troth, pg_temp")
+        await connection.execute(_SEARCH_PATH.format(role=role))

@@ -12,6 +12,7 @@ from troth.core.errors import ConfigError, TrothError
 from troth.core.leader import DatabaseTarget
 from troth.core.migrations import migrate
 from troth.core.process import Endpoint
+from troth.core.promise import Finding
 from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.consensus import (
@@ -162,6 +163,9 @@ class DatabasePart:
         finally:
             await leader.close()
         return frozenset(row["application_name"] for row in rows)
+
+    async def judge_elsewhere(self) -> Finding | None:
+        """The verdict of data.replicas on a set that does not run here; this one does."""
 
     async def troubles(self) -> tuple[str, ...]:
         """A sentence for each member that does not do its part."""

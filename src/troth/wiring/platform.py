@@ -1,6 +1,7 @@
 """The whole platform as a plan for the keeper."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
@@ -18,6 +19,7 @@ from troth.data.backups.tool import SLOT
 from troth.data.collections import load_collections
 from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
 from troth.data.places import find_places
+from troth.data.postgres import find_binaries
 from troth.data.recovery import make_recovery_key
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
@@ -43,6 +45,7 @@ from troth.wiring.declaration import (
     with_probes,
 )
 from troth.wiring.drilling import mend
+from troth.wiring.external_database import ExternalDatabase, check_external
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
@@ -83,6 +86,9 @@ def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
     find_places(settings)
     load_collections(settings.collections)
+    if settings.database.hosts:
+        check_external(settings)
+        return
     find_programs(settings.database.binaries)
     if state is not None:
         refuse_half_restored(state)
@@ -113,15 +119,7 @@ class Platform:
             state, timedelta(minutes=settings.certificates.lifetime_minutes), clock
         )
         write_public(state.public_ca, self._certificates.ca("public").read_bytes())
-        self._database = DatabasePart(
-            state,
-            self._certificates,
-            supervisor,
-            members=settings.database.members,
-            programs=find_programs(settings.database.binaries),
-            ports=private,
-            slots=(SLOT,) if settings.backup is not None else (),
-        )
+        self._database = self._describe_database(supervisor, private)
         self._backups = BackupsPart(settings.backup, state, self._database, supervisor, clock)
         self._backup_drills = BackupDrills(
             settings.backup, state, self._database, clock, self._backups.log.shipped
@@ -147,6 +145,21 @@ class Platform:
             self._backup_drills,
         )
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
+
+    def _describe_database(self, supervisor: Supervisor, ports: Iterator[int]) -> DatabasePart:
+        """Here, or elsewhere."""
+        database = self._settings.database
+        if database.hosts:
+            return ExternalDatabase(self._state, database, find_binaries(database.binaries))
+        return DatabasePart(
+            self._state,
+            self._certificates,
+            supervisor,
+            members=database.members,
+            programs=find_programs(database.binaries),
+            ports=ports,
+            slots=(SLOT,) if self._settings.backup is not None else (),
+        )
 
     def plan(self) -> Plan:
         """For the keeper."""

@@ -203,6 +203,7 @@ class Probing:
                 lambda: private.captured(lambda: self._drive(_Canary(self, auditor))),
             ),
             survivals=self._receipts.history,
+            elsewhere=self._database.judge_elsewhere,
         )
 
     async def _drive(self, canary: "_Canary") -> None:
