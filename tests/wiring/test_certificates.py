@@ -110,3 +110,51 @@ def test_a_later_start_goes_on_with_the_same_authorities(state: State, clock: Cl
 )
 def test_a_certificate_of_an_instance_leads_to_its_service(holder: Holder, service: str | None) -> None:
     assert service_of(holder) == service
+
+
+def test_a_stolen_certificate_is_found_by_serial_name_or_trust_domain(certificates: Certificates) -> None:
+    certificates.issue(EDGE)
+    first = certificates.serials()["callers", "edge"]
+    certificates.issue(EDGE)
+    colons = ":".join(first[at : at + 2] for at in range(0, len(first), 2))
+    for what in (first, first.upper(), colons, "edge", "callers/edge", "callers"):
+        assert certificates.trust_of(what) == "callers", what
+    assert certificates.trust_of("nobody") is None
+    certificates.issue(PRIVATE)
+    assert certificates.trust_of("edge") is None, "the edge holds one of two kinds now"
+    assert certificates.trust_of("callers/edge") == "callers"
+
+
+def test_a_revoked_trust_domain_gets_new_certificates_and_the_old_ones_are_good_no_more(
+    certificates: Certificates,
+) -> None:
+    files = certificates.issue(EDGE)
+    certificates.issue(WEB)
+    before = read_certificate(files.certificate.read_bytes())
+    web = certificates.files(WEB).certificate.read_bytes()
+    assert certificates.replace_authority("callers") == (EDGE,)
+    after = read_certificate(files.certificate.read_bytes())
+    assert (after.common_name, after.issuer != before.issuer) == ("edge", True)
+    assert before.issuer in _issuers(certificates)
+    certificates.drop_former("callers")
+    assert before.issuer not in _issuers(certificates)
+    assert after.issuer in _issuers(certificates)
+    assert certificates.living("callers") == {after.serial}
+    assert certificates.files(WEB).certificate.read_bytes() == web, "other trust domains keep theirs"
+
+
+def test_a_certificate_counts_as_good_until_its_end_though_it_was_replaced(
+    certificates: Certificates, clock: Clock
+) -> None:
+    first = read_certificate(certificates.issue(EDGE).certificate.read_bytes()).serial
+    clock.at = NOON + timedelta(hours=2)
+    second = read_certificate(certificates.issue(EDGE).certificate.read_bytes()).serial
+    assert certificates.living("callers") == {first, second}
+    clock.at = NOON + timedelta(hours=3)
+    assert certificates.living("callers") == {second}
+
+
+def _issuers(certificates: Certificates) -> list[str]:
+    text = certificates.ca("callers").read_text()
+    pems = [f"{one}-----END CERTIFICATE-----\n" for one in text.split("-----END CERTIFICATE-----\n")[:-1]]
+    return [read_certificate(one.encode()).common_name for one in pems]

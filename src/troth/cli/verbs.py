@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import access, backup, client, domain, importing, keys, member, role, tenant, user
+from troth.cli import (
+    access,
+    backup,
+    certificates,
+    client,
+    domain,
+    importing,
+    keys,
+    member,
+    role,
+    tenant,
+    user,
+)
 from troth.cli.options import STATE as _STATE
 from troth.cli.options import Json, StateFolder
 from troth.core.errors import ConfigError
@@ -49,6 +61,7 @@ _NOUNS = {
     "client": client.clients,
     "keys": keys.keys,
     "backup": backup.backup,
+    "certificates": certificates.certificates,
     "access": access.access,
 }
 

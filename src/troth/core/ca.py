@@ -1,7 +1,8 @@
 """The platform's certificate authorities: one small authority for each trust domain.
 
-An authority signs leaf certificates alone (path length 0) and its leaves live for hours, so that nothing
-has to be revoked: a stolen key is worthless soon. ECDSA on P-256 throughout (RFC 5480), profile RFC 5280.
+An authority signs leaf certificates alone (path length 0) and its leaves live for hours. What is stolen
+before its end is revoked with the whole authority, see `core.trust`. ECDSA on P-256 throughout (RFC 5480),
+profile RFC 5280.
 """
 
 import ipaddress
@@ -93,15 +94,15 @@ class Authority:
         self._key = key
 
     @classmethod
-    def open(cls, folder: Path, name: str, *, now: datetime) -> "Authority":
-        """Load `folder/name/{ca.pem,ca.key}`, or make them when there are none.
+    def open(cls, folder: Path, name: str, *, now: datetime, stem: str = "ca") -> "Authority":
+        """Load `folder/name/{ca.pem,ca.key}` (or another `stem`), or make them when there are none.
 
         `folder` is the state's `authorities`. Raises PlatformError when the key is missing, belongs to
         another certificate or may be read by others, and when the authority has expired.
         """
         place = folder / name
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate_file, key_file = place / "ca.pem", place / "ca.key"
+        certificate_file, key_file = place / f"{stem}.pem", place / f"{stem}.key"
         key = _open_key(key_file, may_make=not certificate_file.exists())
         if not certificate_file.exists():
             pem = _self_signed(name, key, now).public_bytes(serialization.Encoding.PEM)
@@ -292,3 +293,9 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return x509.SubjectAlternativeName([])
+
+
+def same_key(certificate_file: Path, key_file: Path) -> bool:
+    """Whether a key belongs to a certificate. Raises PlatformError when either cannot be read."""
+    key = _open_key(key_file, may_make=False)
+    return _read_certificate(certificate_file).public_key() == key.public_key()

@@ -108,7 +108,8 @@ class _Tally:
 
 
 class Traffic:
-    """Follows connections of `hops`; with `strays` also those of every other port, whose hop is `port N`."""
+    """Follows connections of `hops`; with `strays` also those of every other port, whose hop is `port N` and
+    has to speak TLS in `any` way."""
 
     def __init__(self, hops: Iterable[Hop], *, strays: bool = False) -> None:
         self._hops = {hop.port: hop for hop in hops}
@@ -189,7 +190,7 @@ class Traffic:
         if not self._make_room():
             self._unseen += 1
             return None
-        hop = self._hops.get(server[1]) or Hop(f"port {server[1]}", server[1])
+        hop = self._hops.get(server[1]) or Hop(f"port {server[1]}", server[1], "any")
         talk = Datagrams() if packet.protocol == "udp" else Conversation(hop.speech, whole=opens)
         flow = self._flows[packet.protocol, client, server] = _Flow(hop, talk)
         return flow, side

@@ -11,8 +11,9 @@ import msgspec
 
 from troth.data.tls_records import Reader, Side
 
-Speech = Literal["tls", "postgres", "smtp", "redirect"]
-"""What a port is expected to speak. `redirect` is plain HTTP that sends everybody to HTTPS."""
+Speech = Literal["tls", "postgres", "smtp", "redirect", "any"]
+"""What a port is expected to speak. `redirect` is plain HTTP that sends everybody to HTTPS; `any` is TLS or
+PostgreSQL's way into it."""
 
 Verdict = Literal["tls", "resumed", "plaintext", "refused", "redirected", "empty", "unknown"]
 """`tls` was seen from its first byte. `resumed` was under way when the capture began, and its records were
@@ -99,8 +100,10 @@ class Conversation:
         said = bytes(self._raw["server"])
         if not self._whole or self._size > _PROLOGUE or self._readers["server"].suite is not None:
             return False
+        if self._speech in ("postgres", "any") and _NOT_ADMITTED.match(said):
+            return True
         if self._speech == "postgres":
-            return bool(_NOT_ADMITTED.match(said))
+            return False
         return not said or _is_alert(said) or bool(_HTTP_400.match(said))
 
     def _redirected(self) -> tuple[Verdict, str]:
@@ -149,7 +152,7 @@ class _Postgres(_Opening):
         rest = len(_SSL_REQUEST) - len(self._asked)
         self._asked += data[:rest]
         if not _SSL_REQUEST.startswith(bytes(self._asked)):
-            self.fault = "a client of PostgreSQL that does not ask for TLS"
+            self.fault = "it does not begin as TLS, nor asks for it"
             return b""
         return data[rest:] if rest < len(data) else b""
 
@@ -198,7 +201,11 @@ class _Smtp(_Opening):
             self.fault = "SMTP that says more than a greeting in the clear"
 
 
-_OPENINGS: dict[Speech, type[_Postgres] | type[_Smtp]] = {"postgres": _Postgres, "smtp": _Smtp}
+_OPENINGS: dict[Speech, type[_Postgres] | type[_Smtp]] = {
+    "postgres": _Postgres,
+    "any": _Postgres,
+    "smtp": _Smtp,
+}
 
 
 class Datagrams:

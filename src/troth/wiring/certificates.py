@@ -1,21 +1,25 @@
 """Every certificate of the platform: who holds one, from which trust domain, and when it is due."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from troth.core.ca import Authority, Leaf, LeafFiles, Subject, renew_at, write_leaf
+from troth.core.ca import Authority, Leaf, LeafFiles, Subject, read_certificate, renew_at, write_leaf
 from troth.core.clock import Clock, to_wire
 from troth.core.state import State
+from troth.core.trust import Trust
 
 TrustDomain = Literal[
     "public", "callers", "instances", "apps", "database", "database_clients", "consensus", "strangers"
 ]
 """Each is an authority of its own, so that a certificate for one purpose opens nothing else. `strangers`
 is trusted by nobody: the probes hold its certificate to see that they are refused."""
+
+REVOCABLE: tuple[TrustDomain, ...] = ("callers", "apps", "database_clients", "consensus")
+"""Where clients show certificates: each has an authority in reserve, see `core.trust`."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,14 @@ class Held(msgspec.Struct, frozen=True):
     not_after: str
 
 
+class _Issued(msgspec.Struct, frozen=True):
+    """A certificate that was issued, whether or not another has replaced it."""
+
+    trust: TrustDomain
+    name: str
+    not_after: datetime
+
+
 class Certificates:
     """The platform's certificates on disk, in `State.run`, each key readable by its owner alone."""
 
@@ -44,10 +56,14 @@ class Certificates:
         self._lifetime = lifetime
         self._clock = clock
         self._authorities: dict[str, Authority] = {}
+        self._trusts: dict[str, Trust] = {}
         self._held: dict[Holder, tuple[Leaf, LeafFiles]] = {}
+        self._issued: dict[int, _Issued] = {}
 
     def ca(self, trust: TrustDomain) -> Path:
-        """The file with the certificate of a trust domain's authority."""
+        """The file with the authorities of a trust domain that count: one, or one and its reserve."""
+        if trust in REVOCABLE:
+            return self._trust(trust).trusted
         return self._authority(trust).certificate_file
 
     def issue(self, holder: Holder) -> LeafFiles:
@@ -67,6 +83,9 @@ class Certificates:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = write_leaf(leaf, folder, holder.name)
         self._held[holder] = (leaf, files)
+        serial = read_certificate(leaf.certificate_pem).serial
+        self._forget_ended()
+        self._issued[serial] = _Issued(holder.trust, holder.name, leaf.not_after)
         return files
 
     def files(self, holder: Holder) -> LeafFiles:
@@ -92,13 +111,63 @@ class Certificates:
             if matching(holder) and renew_at(leaf.certificate_pem, now) <= now
         )
 
+    def living(self, trust: TrustDomain) -> frozenset[int]:
+        """The serial numbers of a trust domain that are good now: replaced ones too, until they end."""
+        self._forget_ended()
+        return frozenset(serial for serial, one in self._issued.items() if one.trust == trust)
+
+    def trust_of(self, what: str) -> TrustDomain | None:
+        """Whose certificate is meant by a serial number (hexadecimal), a holder's name, or a trust domain's;
+        None when it is nobody's, or two trust domains' at once."""
+        self._forget_ended()
+        found: set[TrustDomain]
+        plain = what.replace(":", "").lower()
+        found = {
+            one.trust
+            for serial, one in self._issued.items()
+            if what in (one.name, f"{one.trust}/{one.name}", one.trust) or plain == f"{serial:x}"
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def replace_authority(self, trust: TrustDomain) -> tuple[Holder, ...]:
+        """Let the reserve sign, and issue every holder a new certificate of it. The former authority stays
+        trusted until `drop_former`: holders first take up what is new."""
+        self._trust(trust).promote(self._clock.now())
+        self._issued = {serial: one for serial, one in self._issued.items() if one.trust != trust}
+        holders = self.holders(lambda one: one.trust == trust)
+        for holder in holders:
+            self.issue(holder)
+        return holders
+
+    def drop_former(self, trust: TrustDomain) -> None:
+        """Trust the former authority no more. Whoever checks certificates has to read `ca` again."""
+        self._trust(trust).drop_former()
+
     def report(self) -> tuple[Held, ...]:
         """Every certificate with the end of its life, the next to end first."""
         by_end = sorted(self._held.items(), key=lambda item: item[1][0].not_after)
         return tuple(Held(holder.trust, holder.name, to_wire(leaf.not_after)) for holder, (leaf, _) in by_end)
 
+    def serials(self) -> dict[tuple[str, str], str]:
+        """The serial number, in hexadecimal, of the certificate that each trust domain's holder has."""
+        return {
+            (holder.trust, holder.name): f"{read_certificate(leaf.certificate_pem).serial:x}"
+            for holder, (leaf, _) in self._held.items()
+        }
+
     def _authority(self, trust: TrustDomain) -> Authority:
+        if trust in REVOCABLE:
+            return self._trust(trust).authority
         if trust not in self._authorities:
             now = self._clock.now()
             self._authorities[trust] = Authority.open(self._state.authorities, trust, now=now)
         return self._authorities[trust]
+
+    def _trust(self, trust: TrustDomain) -> Trust:
+        if trust not in self._trusts:
+            self._trusts[trust] = Trust.open(self._state.authorities, trust, now=self._clock.now())
+        return self._trusts[trust]
+
+    def _forget_ended(self) -> None:
+        now = self._clock.now()
+        self._issued = {serial: one for serial, one in self._issued.items() if one.not_after > now}

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from troth.data.consensus import (
     find_etcd,
     release_leadership,
 )
+from troth.data.outlived import count_outlived, end_outlived
 from troth.data.patroni import Command, MemberStatus, describe
 from troth.data.postgres import Binaries, find_binaries, system_identifier
 from troth.data.replicas import (
@@ -42,6 +45,12 @@ from troth.wiring.waiting import until
 
 START_SECONDS = 120.0
 """For the members to take writes; the first start copies the database to every member."""
+
+POOL_SECONDS = 3.0
+"""A pool notices within a second that its certificate was replaced, and lets go of what rests."""
+
+RESTART_SECONDS = 0.5
+"""For etcd to notice that it should end."""
 
 _STREAMING = """
 select application_name from pg_stat_replication
@@ -189,7 +198,46 @@ class DatabasePart:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
-        return f"renewed {len(due)} certificates of the database" if due else ""
+        ended = await self.end_outlived() if self._certificates.living("database_clients") else 0
+        words = f"renewed {len(due)} certificates of the database" if due else ""
+        return (
+            f"{words}; ended {ended} connections that outlived theirs".removeprefix("; ") if ended else words
+        )
+
+    async def follow_authorities(self, *, anew: bool = False) -> None:
+        """Have every member read again whose certificates it takes. `anew` gives each a new one of its own,
+        for Patroni's REST interface begins to listen again for that alone. Raises PlatformError."""
+        if anew:
+            for holder in self._certificates.holders(lambda one: one.trust == "database"):
+                self._certificates.issue(holder)
+        self._lagging = set(self.replicas.members)
+        await self.renew_certificates()
+
+    async def restart_consensus(self) -> None:
+        """etcd reads whom it trusts when it starts; roles stay meanwhile. Returns once it answers again."""
+        for process in self._processes:
+            if process.spec.name == self.consensus.name:
+                process.send(signal.SIGTERM)
+        await asyncio.sleep(RESTART_SECONDS)
+        client = self.replicas.consensus_client
+        await until(
+            lambda: consensus_is_ready(self.consensus, client),
+            what="The consensus store",
+            log=self.consensus.log,
+        )
+
+    async def end_outlived(self, *, patiently: bool = False) -> int:
+        """End the connections to each member whose certificate is no longer good; returns how many.
+        Patiently, pools first get a moment to let go of theirs by themselves."""
+        target, members = self.target(SUPERUSER), [one.postgres for one in self.replicas.members]
+        living = self._certificates.living("database_clients")
+        end = time.monotonic() + (POOL_SECONDS if patiently else 0.0)
+        while time.monotonic() < end:
+            counts = await asyncio.gather(*(count_outlived(target, one, living) for one in members))
+            if not sum(counts):
+                return 0
+            await asyncio.sleep(0.2)
+        return sum(await asyncio.gather(*(end_outlived(target, one, living) for one in members)))
 
     async def _reload(self, member: Member) -> None:
         await self.command.reload(member)

@@ -51,6 +51,7 @@ from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
+from troth.wiring.revoking import Revoking
 from troth.wiring.services import ServicesPart
 
 REPLACEMENT_SECONDS = 45.0
@@ -144,6 +145,7 @@ class Platform:
             self._receipts,
             self._backup_drills,
         )
+        self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
 
     def _describe_database(self, supervisor: Supervisor, ports: Iterator[int]) -> DatabasePart:
@@ -233,6 +235,7 @@ class Platform:
                 **office_actions(self._office),
                 **self._backups.actions(),
                 **self._backup_drills.actions(),
+                **self._revoking.actions(),
             },
         )
 

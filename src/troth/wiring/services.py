@@ -166,6 +166,20 @@ class ServicesPart:
             self._edge_lags = False
         return f"renewed {len(due)} certificates of the edge" if due else ""
 
+    async def reload_edge(self) -> None:
+        """Have the edge read its certificates and authorities again. Raises PlatformError."""
+        self._edge_lags = True
+        await self._renew_edge()
+
+    async def replace_instances(self, *, applications: bool = False) -> int:
+        """Replace all instances, or those of applications alone, services side by side; returns how many."""
+        names = [name for name in self.fleets if not (applications and name == WEB)]
+        outcomes = await asyncio.gather(*map(self._replace, names), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return sum(self.fleets[name].size for name in names)
+
     def ports(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every private port of services, with a name; all speak HTTPS."""
         instances = tuple(
