@@ -21,6 +21,8 @@ WORDS = {
     "sealing.bulk-opened": ("Opening 1 MiB", "AES-GCM of `cryptography`"),
     "sealing.document": ("Sealing 800 bytes", "AES-GCM of `cryptography`"),
     "sealing.document-opened": ("Opening 800 bytes", "AES-GCM of `cryptography`"),
+    "archive.sealed": ("Sealing a backup", "bare zstd and AES-GCM"),
+    "archive.opened": ("Opening a backup", "bare zstd and AES-GCM"),
     "session.check": ("Session of a cookie", "a round trip of `SELECT 1`"),
     "oauth.introspect": ("Introspection of an access token", "node oidc-provider, in memory"),
     "session.check-http": ("Who is signed in, by cookie", "node oidc-provider's userinfo, in memory"),

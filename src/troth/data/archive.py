@@ -51,7 +51,9 @@ LEVEL: Final = 3
 _WINDOW_POWER: Final = 23
 """A reader refuses a frame that asks for more than 8 MiB of memory."""
 
-_BATCH_BYTES: Final = 256 * 1024
+_BATCH_BYTES: Final = 4 * CHUNK_BYTES
+"""Handed to a thread at once: on a busy machine each change of threads may wait for its turn."""
+
 _CHUNKS_LIMIT: Final = 1 << 32
 _START: Final = struct.Struct(">4sBBBB")
 
@@ -90,11 +92,13 @@ async def open_stream(
     reader = ArchiveReader(key, context, limit=limit)
     async for batch in _batches(pieces):
         reader.feed(batch)
-        while plain := await asyncio.to_thread(reader.read):
-            yield plain
+        while plain := await asyncio.to_thread(_read_some, reader):
+            for piece in plain:
+                yield piece
     reader.end()
-    while plain := await asyncio.to_thread(reader.read):
-        yield plain
+    while plain := await asyncio.to_thread(_read_some, reader):
+        for piece in plain:
+            yield piece
     reader.check_end()
 
 
@@ -263,16 +267,24 @@ def _derive(key: Secret, start: bytes, salt: bytes, context: bytes) -> tuple[AES
     return AESGCM(derived[:KEY_BYTES]), derived[KEY_BYTES:]
 
 
+def _read_some(reader: ArchiveReader) -> list[bytes]:
+    """A batch of plaintext; a bad chunk in it keeps back the pieces before it too."""
+    pieces: list[bytes] = []
+    while len(pieces) < _BATCH_BYTES // CHUNK_BYTES and (piece := reader.read()):
+        pieces.append(piece)
+    return pieces
+
+
 async def _batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces worth a thread: _BATCH_BYTES to CHUNK_BYTES, the last also shorter."""
+    """The same bytes in pieces worth a thread: _BATCH_BYTES each, the last one shorter."""
     waiting = bytearray()
     async for piece in pieces:
         view = memoryview(piece)
         while view:
-            taken = view[: CHUNK_BYTES - len(waiting)]
+            taken = view[: _BATCH_BYTES - len(waiting)]
             waiting += taken
             view = view[len(taken) :]
-            if len(waiting) >= _BATCH_BYTES:
+            if len(waiting) == _BATCH_BYTES:
                 yield bytes(waiting)
                 waiting.clear()
     if waiting:
