@@ -11,6 +11,10 @@ create table troth.canary_row (
     sealed bytea not null check (substring(sealed from 1 for 2) = 'TR' and octet_length(sealed) >= 48)
 );
 
+alter table troth.canary_row enable row level security;
+alter table troth.canary_row force row level security;
+create policy keeper on troth.canary_row to troth_owner using (true) with check (true);
+create policy auditor on troth.canary_row for select to troth_auditor using (true);
 grant select on troth.canary_row to troth_auditor;
 
 -- Writes one row and removes those that have had their time. The timeline is that of the member that commits.
