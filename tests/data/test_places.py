@@ -75,6 +75,26 @@ def test_a_store_is_reached_where_its_address_says(store: str, endpoint: str, ho
     assert (host, port) in found
 
 
+def test_a_replica_set_elsewhere_is_a_place_for_each_member() -> None:
+    plain = load_settings(EXAMPLE)
+    database = msgspec.structs.replace(
+        plain.database, hosts=("db-1.example:5432", "10.0.0.7:5433"), regions=("IE", "eu-west-1")
+    )
+    elsewhere = settings(database=database, backup=None)
+    assert [str(one) for one in find_places(elsewhere) if one.use == "members"] == [
+        "database member db-1.example:5432: Ireland",
+        "database member 10.0.0.7:5433: AWS eu-west-1 (Ireland)",
+    ]
+    assert [(one.host, one.port) for one in declared_destinations(elsewhere)] == [
+        ("10.0.0.7", 5433),
+        ("db-1.example", 5432),
+    ]
+    abroad = msgspec.structs.replace(database, regions=("IE", "US"))
+    with pytest.raises(ConfigError) as refused:
+        find_places(settings(database=abroad))
+    assert refused.value.promise == "data.residency"
+
+
 def test_a_folder_is_on_this_machine_unless_it_says_otherwise() -> None:
     (place,) = [one for one in find_places(settings(backup=BackupSettings())) if one.use == "backups"]
     assert (str(place.place), place.destinations) == ("Ireland", ())

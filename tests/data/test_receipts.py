@@ -10,9 +10,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from support.postgres import Tenant, new_tenant
+from troth.cli.verbs import app
 from troth.core.db import Database
 from troth.core.errors import PlatformError, Unavailable
 from troth.core.jose import Signer, generate_signing_key
@@ -346,3 +348,16 @@ def test_an_identifier_is_part_of_what_a_receipt_is_for() -> None:
     row = a_row(1)
     other = msgspec.structs.replace(row, id=UUID(int=1))
     assert count_survivors([receipt_of(row)], [other]).altered == (1,)
+
+
+async def test_the_command_line_checks_a_copy_of_the_log_offline(log: ReceiptLog, tmp_path: Path) -> None:
+    await filled(log, 2)
+    folder = tmp_path / "receipts"
+    run = CliRunner()
+    good = run.invoke(app, ["receipts", "verify", str(folder)])
+    assert (good.exit_code, "2 receipts" in good.output) == (0, True), good.output
+    first, second = read_log(folder)
+    (folder / "log.jws").write_bytes(second + b"\n" + first + b"\n")
+    bad = run.invoke(app, ["receipts", "verify", str(folder)])
+    assert isinstance(bad.exception, ReceiptFault)
+    assert run.invoke(app, ["receipts", "verify", str(tmp_path)]).exit_code != 0

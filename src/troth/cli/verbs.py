@@ -15,6 +15,7 @@ from troth.cli import (
     importing,
     keys,
     member,
+    receipts,
     role,
     tenant,
     user,
@@ -63,6 +64,7 @@ _NOUNS = {
     "backup": backup.backup,
     "certificates": certificates.certificates,
     "access": access.access,
+    "receipts": receipts.receipts,
 }
 
 app.add_typer(member.members, name="member")

@@ -25,7 +25,7 @@ from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
-from troth.wiring import bounding, receipts
+from troth.wiring import bounding, receipts, residency
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.backup_drills import BackupDrills
@@ -51,6 +51,7 @@ from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
+from troth.wiring.residency import Residency
 from troth.wiring.revoking import Revoking
 from troth.wiring.services import ServicesPart
 
@@ -135,6 +136,12 @@ class Platform:
         self._mailing = settings.mail and Mailing(settings.mail, state, self._database.target, port)
         self._bounding = Bounding(state, self._certificates, self._database, self._services)
         self._receipts = Receipts(state, self._database.target)
+        self._residency = Residency(
+            self._declared,
+            state,
+            self._database.target,
+            edge_ports=frozenset({ports.https, ports.http}),
+        )
         self._probing = Probing(
             settings,
             state,
@@ -144,6 +151,7 @@ class Platform:
             self._bounding,
             self._receipts,
             self._backup_drills,
+            self._residency,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -215,6 +223,7 @@ class Platform:
                     limit=receipts.LIMIT_SECONDS,
                 ),
                 *self._backups.duties(),
+                Duty(name="outgoing connections", every=residency.EVERY_SECONDS, work=self._residency.work),
             ),
             status={
                 "members": self._database.report,
@@ -226,6 +235,7 @@ class Platform:
                 "receipts": self._receipts.report,
                 "backups": self._backups.report,
                 "backup_drills": self._backup_drills.report,
+                "residency": self._residency.report,
             },
             troubles=self._find_troubles,
             actions={
@@ -317,10 +327,13 @@ class Platform:
         return self._certificates.report()
 
     async def _find_troubles(self) -> tuple[str, ...]:
-        members, services, backups = await asyncio.gather(
-            self._database.troubles(), self._services.troubles(), self._backups.troubles()
+        found = await asyncio.gather(
+            self._database.troubles(),
+            self._services.troubles(),
+            self._backups.troubles(),
+            self._residency.troubles(),
         )
-        return (*members, *services, *backups, *self._backup_drills.troubles())
+        return (*(trouble for part in found for trouble in part), *self._backup_drills.troubles())
 
     async def _summarize(self) -> Summary:
         face = self._services.face

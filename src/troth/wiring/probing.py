@@ -31,6 +31,7 @@ from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import Secret
 from troth.core.state import State
 from troth.data import promises as data
+from troth.data import residency_promise
 from troth.data.canary import new_marker
 from troth.data.internal_tls import Hops
 from troth.data.intrusion import Stranger
@@ -59,6 +60,7 @@ from troth.wiring.declaration import (
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.hops import PrivateHops
 from troth.wiring.receipts import Receipts
+from troth.wiring.residency import Residency
 from troth.wiring.sampling import sample
 from troth.wiring.services import KEEPER, ServicesPart
 
@@ -79,6 +81,7 @@ class Probing:
         bounding: Bounding,
         receipts: Receipts,
         backups: BackupDrills,
+        residency: Residency,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -88,6 +91,7 @@ class Probing:
         self._bounding = bounding
         self._receipts = receipts
         self._backups = backups
+        self._residency = residency
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -139,6 +143,7 @@ class Probing:
             *hosting.probes(self._hosting_view(face)),
             *data.probes(self._data_view(auditor)),
             self._backups.probe(),
+            residency_promise.probe(self._residency.view()),
             *access.probes(self._access_view(app, auditor, face)),
         )
 
@@ -149,6 +154,7 @@ class Probing:
         return (
             *data.drills(self._data_view(auditor), defects.weaken),
             *self._backups.drills(),
+            residency_promise.drill(self._residency.view(), self._residency.planted),
             ciphers.drill(face, self._issue_for_drill),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )

@@ -1,0 +1,136 @@
+"""Which connections the platform's own processes have opened to somewhere else, read from /proc.
+
+Sampled, as nothing that reports each connection works without root: a connection that opens and closes
+between two samples is not seen (docs/decisions/residency.md).
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from troth.core.process import Endpoint
+from troth.hosting import processes
+from troth.hosting.network import parse_address
+
+_LISTEN = "0A"
+_CONNECTED = frozenset({"01", "02", "04", "05", "08", "09", "0B"})
+"""Established, being opened (SYN_SENT), or being closed while a process still holds it (tcp_states.h)."""
+
+_TABLES = ("tcp", "tcp6", "udp", "udp6")
+
+# The kernel prints words in (little-endian) host order.
+_V4_DIGITS = 8
+_V6_LOOPBACK = "00000000000000000000000001000000"
+_MAPPED = "0000000000000000FFFF0000"
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A connection that a process of the platform opened: its program and number, and where it leads."""
+
+    process: str
+    pid: int
+    protocol: str
+    remote: Endpoint
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """Where a connection leads, and the number of its socket."""
+
+    protocol: str
+    remote: Endpoint
+    inode: str
+
+
+def outgoing(state: Path) -> tuple[Outgoing, ...]:
+    """What the platform on this state folder has opened to outside of this machine's loopback.
+
+    Cheap while there is nothing: who holds a socket is looked up only when one leads away.
+    """
+    leaving = leading_away([(name.removesuffix("6"), _read(name)) for name in _TABLES])
+    if not leaving:
+        return ()
+    own = {*processes.marked(processes.prefix(state)), *_below_this_process()}
+    holders = {inode: one.pid for one in own for inode in _sockets(one.pid)}
+    return tuple(
+        Outgoing(_program(holders[row.inode]), holders[row.inode], row.protocol, row.remote)
+        for row in leaving
+        if row.inode in holders
+    )
+
+
+def own_addresses() -> frozenset[str]:
+    """Every address of this machine: what is sent to one of them does not leave it."""
+    found = {one.address.partition("%")[0] for every in psutil.net_if_addrs().values() for one in every}
+    return frozenset(address for address in found if _is_address(address))
+
+
+def leading_away(tables: Iterable[tuple[str, str]]) -> tuple[Connection, ...]:
+    """Pure: the connections to somewhere else that were opened here; `tables` are the kernel's (proc(5)),
+    each with its protocol.
+
+    Whoever was accepted has the port of a listener on our side; a datagram socket without a peer leads
+    nowhere. Of the many rows of a busy machine only those that lead away are read in full.
+    """
+    rows = [(protocol, line.split()) for protocol, text in tables for line in text.splitlines()[1:]]
+    listening = {(protocol, row[1].rpartition(":")[2]) for protocol, row in rows if row[3] == _LISTEN}
+    return tuple(
+        Connection(protocol, parse_address(row[2]), row[9])
+        for protocol, row in rows
+        if row[3] in _CONNECTED
+        and not row[2].endswith(":0000")
+        and not _leads_back(row[2])
+        and (protocol, row[1].rpartition(":")[2]) not in listening
+    )
+
+
+def _leads_back(address: str) -> bool:
+    """Whether `0100007F:1F90` is loopback: 127.0.0.0/8, as such or mapped into IPv6, or ::1."""
+    digits = address.partition(":")[0]
+    if len(digits) == _V4_DIGITS or digits.startswith(_MAPPED):
+        return digits.endswith("7F")
+    return digits == _V6_LOOPBACK
+
+
+def _below_this_process() -> tuple[processes.Process, ...]:
+    return processes.descendants({os.getpid()}, processes.everything())
+
+
+def _read(name: str) -> str:
+    try:
+        return Path(f"/proc/net/{name}").read_text()
+    except OSError:  # a kernel without IPv6
+        return ""
+
+
+def _sockets(pid: int) -> Iterable[str]:
+    folder = f"/proc/{pid}/fd"
+    try:
+        entries = os.listdir(folder)  # noqa: PTH208 - half the time
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            link = os.readlink(f"{folder}/{entry}")  # noqa: PTH115 - likewise
+        except OSError:
+            continue
+        if link.startswith("socket:["):
+            yield link[8:-1]
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "?"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,274 @@
+"""The watch over outgoing connections: every one must lead to a place that troth.toml declares."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from troth.core.clock import SystemClock
+from troth.core.config import Settings
+from troth.core.db import Database, DatabaseTarget
+from troth.core.errors import PlatformError, Unavailable
+from troth.core.process import Endpoint
+from troth.core.state import State
+from troth.data.places import declared_destinations, find_places
+from troth.data.residency_promise import STANDS, ResidencyView, Stray, WatchView
+from troth.data.roles import OWNER
+from troth.hosting.outgoing import Outgoing, outgoing, own_addresses
+
+EVERY_SECONDS = 0.5
+"""Between two samples: a connection that lives longer is seen."""
+
+RESOLVE_SECONDS = 30.0
+"""Between two questions for the addresses of the declared hosts; an unknown address asks at once."""
+
+TROUBLE = timedelta(minutes=5)
+"""How long the platform is called troubled after a stray was last seen; the promise is broken for longer."""
+
+HOLD_SECONDS = 3600.0
+"""For how long an address stays good after a name last led to it: connections outlive their records."""
+
+_MOST_STRAYS = 100
+_DNS_PORT = 53
+_RESOLVERS = Path("/etc/resolv.conf")
+
+_log = logging.getLogger(__name__)
+
+
+class ResidencyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `troth status` shows."""
+
+    places: tuple[str, ...]
+    looked: int
+    last: datetime | None
+    undeclared: tuple[str, ...]
+
+
+class Addresses:
+    """What the declared hosts lead to, remembered for `HOLD_SECONDS` after the last answer that said so."""
+
+    def __init__(self, hosts: Iterable[tuple[str, int]]) -> None:
+        self._hosts = tuple(dict.fromkeys(hosts))
+        self._seen: dict[Endpoint, float] = {}
+        self._asked = -RESOLVE_SECONDS
+
+    async def refresh(self, *, at_once: bool = False) -> None:
+        """Ask for every host, unless that was done a moment ago. A name without an answer keeps its past."""
+        now = time.monotonic()
+        if now - self._asked < (1.0 if at_once else RESOLVE_SECONDS):
+            return
+        self._asked = now
+        loop = asyncio.get_running_loop()
+        answers = await asyncio.gather(
+            *(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) for host, port in self._hosts),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                continue
+            for *_, address in answer:
+                self._seen[Endpoint(str(ipaddress.ip_address(address[0])), int(address[1]))] = now
+        self._seen = {place: at for place, at in self._seen.items() if now - at < HOLD_SECONDS}
+
+    def knows(self, place: Endpoint) -> bool:
+        """Whether a declared host leads there."""
+        return place in self._seen
+
+
+class Residency:
+    """Samples in each round of its duty, and remembers what led astray."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        target: Callable[[str], DatabaseTarget],
+        *,
+        edge_ports: frozenset[int],
+    ) -> None:
+        self._state = state
+        self._target = target
+        self._edge_ports = edge_ports
+        self._clock = SystemClock()
+        self.places = find_places(settings)
+        self._addresses = Addresses((one.host, one.port) for one in declared_destinations(settings))
+        self._name_servers = frozenset(settings.dns.servers), settings.dns.port
+        self._strays: dict[tuple[str, str, str], Stray] = {}
+        self._planted: set[Endpoint] = set()
+        self._since = self._clock.now()
+        self._last_look: datetime | None = None
+        self._looked = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def work(self) -> str:
+        """One sample; a sentence when something new leads astray."""
+        await self._addresses.refresh()
+        async with self._one_at_a_time:
+            fresh = await self._sample()
+        told = [one for one in fresh if _endpoint(one.address) not in self._planted]
+        if told:
+            await self._alarm(told)
+        return "; ".join(f"undeclared destination: {one}" for one in told)
+
+    async def troubles(self) -> tuple[str, ...]:
+        """A sentence for each stray destination of the last few minutes, without those of a drill."""
+        since = self._clock.now() - TROUBLE
+        return tuple(
+            f"undeclared destination: {one}"
+            for one in self.watched().strays
+            if one.last > since and _endpoint(one.address) not in self._planted
+        )
+
+    def watched(self) -> WatchView:
+        """What was seen so far."""
+        since = self._clock.now() - STANDS
+        self._strays = {key: one for key, one in self._strays.items() if one.last > since}
+        return WatchView(
+            since=self._since,
+            looked=self._looked,
+            last=self._last_look,
+            every=EVERY_SECONDS,
+            strays=tuple(self._strays.values()),
+        )
+
+    async def report(self) -> "ResidencyReport":
+        """For `troth status`."""
+        watched = self.watched()
+        return ResidencyReport(
+            places=tuple(map(str, self.places)),
+            looked=watched.looked,
+            last=watched.last,
+            undeclared=tuple(map(str, watched.strays)),
+        )
+
+    def view(self) -> ResidencyView:
+        """For the probe: it looks once more by itself, so that it sees the present."""
+
+        @asynccontextmanager
+        async def look() -> AsyncGenerator[WatchView]:
+            await self.work()
+            yield self.watched()
+
+        return ResidencyView(self.places, look, self._clock.now)
+
+    @asynccontextmanager
+    async def planted(self) -> AsyncGenerator[None]:
+        """A connection of the keeper to an address that no place declares, for as long as the block lasts.
+
+        It leads to an address of this machine itself, so that nothing is ever sent anywhere. Raises
+        PlatformError on a machine that has no address but loopback.
+        """
+        address = next((one for one in sorted(own_addresses()) if _is_usable(one)), None)
+        if address is None:
+            raise PlatformError(
+                "This machine has no address but loopback; an undeclared connection cannot be tried.",
+                hint="Give it one: ip address add 192.0.2.1/32 dev lo",
+            )
+        with socket.create_server((address, 0)) as listener:
+            place = Endpoint(address, int(listener.getsockname()[1]))
+            self._planted.add(place)
+            try:
+                # Within this machine, and taken by the kernel at once: nothing here waits.
+                with socket.create_connection((place.host, place.port), timeout=1.0):
+                    yield
+            finally:
+                async with self._one_at_a_time:  # a sample that saw it still must not bring it back
+                    self._strays = {
+                        key: one for key, one in self._strays.items() if _endpoint(one.address) != place
+                    }
+                    self._planted.discard(place)
+
+    async def _sample(self) -> list[Stray]:
+        """Take one sample; returns the strays that were not known."""
+        found = await asyncio.to_thread(outgoing, self._state.root)
+        self._last_look, self._looked = self._clock.now(), self._looked + 1
+        unknown = [one for one in found if not self._is_declared(one)]
+        if unknown:
+            # A name may lead elsewhere since it was last asked.
+            await self._addresses.refresh(at_once=True)
+            unknown = [one for one in unknown if not self._is_declared(one)]
+        return [stray for one in unknown if (stray := self._note(one)) is not None]
+
+    def _is_declared(self, one: Outgoing) -> bool:
+        if self._addresses.knows(one.remote) or self._is_name_server(one.remote):
+            return True
+        # The probes visit the edge at its public address, which is one of this machine's own.
+        return one.remote.port in self._edge_ports and one.remote.host in own_addresses()
+
+    def _is_name_server(self, place: Endpoint) -> bool:
+        servers, port = self._name_servers
+        if place.host in servers and place.port == port:
+            return True
+        return place.port == _DNS_PORT and place.host in system_resolvers()
+
+    def _note(self, one: Outgoing) -> Stray | None:
+        now = self._clock.now()
+        key = (one.process, one.protocol, str(one.remote))
+        known = self._strays.get(key)
+        if known is not None:
+            self._strays[key] = msgspec.structs.replace(known, last=now, pid=one.pid)
+            return None
+        stray = Stray(
+            process=one.process,
+            pid=one.pid,
+            protocol=one.protocol,
+            address=_told(one.remote),
+            first=now,
+            last=now,
+        )
+        if len(self._strays) >= _MOST_STRAYS:
+            self._strays.pop(min(self._strays, key=lambda old: self._strays[old].last))
+        self._strays[key] = stray
+        return stray
+
+    async def _alarm(self, strays: list[Stray]) -> None:
+        """Into the trail, where `troth status` counts it. Without a leader the log has to do."""
+        for one in strays:
+            _log.error("undeclared destination: %s", one)
+        try:
+            owner = await Database.open(self._target(OWNER), max_size=1)
+        except Unavailable as error:
+            _log.error("the alarm could not be written: %s", error.public)
+            return
+        try:
+            for one in strays:
+                await owner.execute(
+                    "insert into troth.audit_event (id, event, detail)"
+                    " values ($1, 'residency.undeclared', $2)",
+                    uuid7(),
+                    msgspec.json.encode(one).decode(),
+                )
+        finally:
+            await owner.close()
+
+
+def system_resolvers(file: Path = _RESOLVERS) -> frozenset[str]:
+    """The name servers that this machine asks (resolv.conf(5))."""
+    try:
+        lines = file.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    rows = (line.split() for line in lines)
+    return frozenset(row[1] for row in rows if len(row) > 1 and row[0] == "nameserver")
+
+
+def _is_usable(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return address.version == 4 and not address.is_loopback and not address.is_link_local
+
+
+def _told(place: Endpoint) -> str:
+    return f"[{place.host}]:{place.port}" if ":" in place.host else str(place)
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _, port = text.rpartition(":")
+    return Endpoint(host.strip("[]"), int(port))
