@@ -42,9 +42,7 @@ def take(folder: Path, *, full: bool, json: bool) -> int:
         print()  # noqa: T201
     else:
         size = f"{seen['done'] / 1e6:.1f} MB"
-        out.print(
-            Text.assemble(("✓ ", "green"), f"A {seen['kind']} backup was made: {seen['backup']}, {size}")
-        )
+        out.print(Text.assemble(("✓ ", "green"), f"Made a backup ({seen['kind']}): {seen['backup']}, {size}"))
     return 0
 
 
