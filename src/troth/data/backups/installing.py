@@ -72,14 +72,19 @@ def install(state: State, data: Path, keys: KeptKeys, *, stamp: str) -> Path | N
 
 def _move_aside(state: State, aside: Path) -> None:
     """Nothing of before is deleted."""
-    aside.mkdir(mode=0o700, exist_ok=True)
     for folder in (state.members, state.consensus):
-        if folder.exists() and any(folder.iterdir()) and not (aside / folder.name).exists():
+        if _has_something(folder) and not (aside / folder.name).exists():
+            aside.mkdir(mode=0o700, exist_ok=True)
             folder.replace(aside / folder.name)
         folder.mkdir(mode=0o700, exist_ok=True)
-    if state.keys.exists() and not (aside / "keys").exists():
+    if _has_something(state.keys) and not (aside / "keys").exists():
+        aside.mkdir(mode=0o700, exist_ok=True)
         shutil.copytree(state.keys, aside / "keys")
     state.unfinished.unlink(missing_ok=True)
+
+
+def _has_something(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())
 
 
 def _sync(folder: Path) -> None:
