@@ -55,7 +55,8 @@ class Site:
         self.recorded: Digests
         self.server: Server
 
-    async def prepare(self) -> None:
+    async def prepare(self, fill: str = "") -> None:
+        """Everything; `fill` is a statement that makes the database larger."""
         self.server = Server(self.folder / "server", find_binaries(None), durable=True)
         origin = OwnServer(self.server)
         source = BackedUp(origin, self.store, backup_key(self.recovery))
@@ -69,6 +70,8 @@ class Site:
         writer = CanaryWriter(owner, await ring.keys(tenant.id), tenant.id, self.log, newest=0)
         for _ in range(3):
             await writer.write()
+        if fill:
+            source.query(fill, database="troth")
         self.backup = await source.back_up()
         await keep(self.store, kept_keys_key(self.recovery), gather(self.folder / "keys"), now())
         self.recorded = await take_digests(self._superuser, f"troth-{self.backup.id}")

@@ -37,6 +37,14 @@ def list_(state: StateFolder = STATE, json: Json = False) -> None:
 
 
 @backup.command()
+def drill(state: StateFolder = STATE, json: Json = False) -> None:
+    """Restore the newest backup into a scratch server and compare it. Exit status 1 when the drill failed."""
+    from troth.cli.restoring import run_drill
+
+    raise typer.Exit(run_drill(state, json=json))
+
+
+@backup.command()
 def restore(
     to: Annotated[str, typer.Option("--to", help="A moment such as 2026-11-25T09:30:00Z, or latest.")],
     source: Annotated[str, typer.Option("--from", help="The store. Left out: the one of troth.toml.")] = "",

@@ -3,17 +3,20 @@
 import asyncio
 import json as json_module
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from troth.cli.administration import ask_platform
 from troth.cli.screen import err, out
 from troth.core.clock import to_wire
 from troth.core.config import Settings, load_settings
-from troth.core.errors import UsageError
+from troth.core.errors import PlatformError, UsageError
 from troth.core.secret import Secret
 from troth.core.settings import BackupSettings
 from troth.core.state import State, open_state
@@ -24,6 +27,8 @@ from troth.hosting.lock import AlreadyRunning, take
 from troth.hosting.start import end_leftovers
 from troth.wiring.backup_store import open_part, store_settings
 from troth.wiring.restoring import Outcome, Restore, read_moment
+
+_POLL_SECONDS = 0.3
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +135,40 @@ def _describe(outcome: Outcome) -> Text:
     if outcome.aside is not None:
         text.append(f"\nWhat was there before lies in {outcome.aside}.")
     return text.append("\nNow run: troth up")
+
+
+def run_drill(folder: Path, *, json: bool) -> int:
+    """Have the platform drill its newest backup, and stay until it has; returns the exit status."""
+    number = ask_platform(folder, "backup.drill")["number"]
+    with Bar(quiet=json) as bar:
+        while True:
+            seen: dict[str, Any] = ask_platform(folder, "backup.drilling")
+            if seen["finished"] or seen["number"] != number:
+                break
+            bar.tell(seen["step"], seen["done"])
+            time.sleep(_POLL_SECONDS)
+    drilled: dict[str, Any] | None = seen["result"]
+    if drilled is None:
+        raise PlatformError("The drill was given up.", hint="See: troth logs keeper")
+    if json:
+        json_module.dump(drilled, sys.stdout, indent=2)
+        print()  # noqa: T201
+    else:
+        out.print(_describe_drill(drilled), soft_wrap=True)
+    return 1 if drilled["problem"] else 0
+
+
+def _describe_drill(drilled: dict[str, Any]) -> Text:
+    if drilled["problem"]:
+        return Text.assemble(("✗ ", "red"), f"{drilled['backup']}: {drilled['problem']}")
+    lost = drilled["acknowledged"] - drilled["survived"]
+    return Text.assemble(
+        ("✓ ", "green"),
+        f"{drilled['backup']} was restored from the store alone in {drilled['seconds']:.1f} s: "
+        f"{drilled['rows']} rows of {drilled['tables']} tables are as recorded, {drilled['canaries']} "
+        f"canaries opened, {lost} of {drilled['acknowledged']} acknowledged writes lost; the newest write "
+        f"was {drilled['age_seconds']:.0f} s old.",
+    )
 
 
 class Bar:

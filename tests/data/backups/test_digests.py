@@ -102,3 +102,8 @@ def test_tables_that_came_or_went_are_told() -> None:
     assert differences((ONE,), ()) == ("troth.note is missing",)
     assert differences((), (ONE,)) == ("troth.note was not there",)
     assert differences((ONE,), (ONE,)) == ()
+
+
+async def test_no_restore_point_has_the_name_of_an_earlier_one(postgres: Server, superuser: Database) -> None:
+    taken = [await take_digests(lambda: opened(postgres), "troth-test-again") for _ in range(2)]
+    assert taken[0].point != taken[1].point

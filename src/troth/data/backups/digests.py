@@ -7,6 +7,7 @@ must show the same rows; one that stops a transaction early or late does not.
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ _PAUSE_SECONDS = 0.2
 _LOCK_MILLISECONDS = 300
 """How long writers may be held off: a lock that does not come at once is given up and tried again."""
 
-_STEM_LIMIT = 60
+_STEM_LIMIT = 48
 """PostgreSQL's MAXFNAMELEN, less what tells one attempt from another."""
 
 _TABLES = """
@@ -136,8 +137,9 @@ async def _prepare(connection: Connection) -> None:
 
 async def _meet(reader: Connection, marker: Connection, stem: str) -> tuple[str, str]:
     """Leave `reader` in a transaction whose snapshot is the state at a restore point; returns name and
-    position. Each attempt has a name of its own, since a recovery stops at the first of a name."""
-    names = (f"{stem}-{number}" for number in itertools.count(1))
+    position. Each attempt has a name that was never used, since a recovery stops at the first of a name."""
+    unlike_any = secrets.token_hex(4)
+    names = (f"{stem}-{unlike_any}-{number}" for number in itertools.count(1))
     for attempt in (*[_in_quiet] * QUIET_TRIES, *[_behind_a_lock] * LOCK_TRIES):
         name = next(names)
         lsn = await attempt(reader, marker, name)
