@@ -12,6 +12,7 @@ DRILLED = {
     "data.passwords",
     "data.backups",
     "data.internal_tls",
+    "data.replicas",
     "access.scopes",
     "access.oauth",
     "access.tokens",

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
-from support.platform import Troth, troth, until
+from support.platform import Troth, troth
 from troth.core.db import Database
 from troth.hosting import processes
 
@@ -128,19 +128,22 @@ async def hung_instance(platform: Troth) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def lost_standby(platform: Troth) -> AsyncGenerator[None]:
-    """A standby whose PostgreSQL is dead and whose Patroni hangs, so that nobody starts it again."""
+    """A standby that does not come back: whatever starts it again, it is killed again."""
     members = (await platform.status())["members"]
     standby = next(one["name"] for one in members if one["role"] != "leader")
-    patroni, server = platform.process(standby), platform.postmaster(standby)
-    processes.send(patroni, signal.SIGSTOP)
+    killing = asyncio.create_task(_kept_dead(platform, standby))
     try:
-        processes.end([server])
         yield
     finally:
-        processes.send(patroni, signal.SIGCONT)
-        await until(
-            platform.status, lambda seen: bool(seen["members"]), seconds=60, what="the members answer"
-        )
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+        await platform.whole(seconds=120)
+
+
+async def _kept_dead(platform: Troth, member: str) -> None:
+    while True:
+        await asyncio.to_thread(processes.end, processes.marked(f"{platform.state.root}|{member}|"))
+        await asyncio.sleep(0.2)
 
 
 def _instant(text: str) -> datetime:

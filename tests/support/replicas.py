@@ -129,10 +129,20 @@ class Cluster:
 
     def kill_member(self, member: Member) -> None:
         """Patroni and PostgreSQL die at once."""
-        process = self._processes.pop(member.name)
-        process.kill()
-        process.wait(10)
+        self.kill_patroni(member)
         self.kill_postgres(member)
+
+    def kill_patroni(self, member: Member) -> None:
+        """Patroni dies, if it lives; its PostgreSQL is left to itself."""
+        process = self._processes.pop(member.name, None)
+        if process is not None:
+            process.kill()
+            process.wait(10)
+
+    def patroni_pid(self, member: Member) -> int | None:
+        """Patroni's process, None while there is none."""
+        process = self._processes.get(member.name)
+        return process.pid if process else None
 
     def start_consensus(self) -> None:
         self._spawn(consensus_process(self.consensus))

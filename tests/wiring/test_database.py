@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from troth.core.state import State, open_state
-from troth.wiring.database import begin_again, finish_first_start
+from troth.wiring.places import begin_again, finish_first_start
 
 
 @pytest.fixture

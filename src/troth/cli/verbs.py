@@ -16,6 +16,7 @@ from troth.cli import (
     keys,
     member,
     receipts,
+    replicas,
     role,
     tenant,
     user,
@@ -54,6 +55,7 @@ HttpPort = Annotated[
 ]
 
 _NOUNS = {
+    "replicas": replicas.replicas,
     "tenant": tenant.tenants,
     "domain": domain.domains,
     "user": user.users,

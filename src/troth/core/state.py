@@ -140,6 +140,11 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "receipts.pem"
 
     @property
+    def failovers(self) -> Path:
+        """The changes of the database's leader, the newest last."""
+        return self.root / "failovers.json"
+
+    @property
     def public_ca(self) -> Path:
         """The certificate to trust in a browser."""
         return self.root / "ca.pem"

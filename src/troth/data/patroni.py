@@ -10,10 +10,13 @@ import msgspec
 from troth.core.errors import PlatformError
 from troth.core.leader import SecureContext
 from troth.data.replicas import Member, ReplicaSet, shared_settings
+from troth.data.vitals import Answer
 
 Role = Literal["leader", "sync_standby", "quorum_standby", "replica"]
 
 _ASK_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_HAND_OVER_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 
 
@@ -96,6 +99,30 @@ class Command:
         if answer is None or answer.status_code not in (200, 202):
             raise PlatformError(f"{member.name} did not reload its certificates.", detail=_said(answer))
 
+    async def answers(self, member: Member) -> Answer:
+        """Whether this member's Patroni answers at all, whatever it says; silent after a second."""
+        try:
+            http = await self._client()
+            await http.get(f"https://{member.rest}/liveness", timeout=_LOOK_SECONDS)
+        except httpx.TimeoutException:
+            return "silent"
+        except (httpx.HTTPError, OSError):
+            return "refuses"
+        return "answers"
+
+    async def hand_over(self, leader: Member, candidate: Member) -> None:
+        """Have a living leader hand its lead over; returns once it has. Raises PlatformError."""
+        wanted = {"leader": leader.name, "candidate": candidate.name}
+        answer = await self._send(leader, "POST", "switchover", wanted, seconds=_HAND_OVER_SECONDS)
+        if answer is None or answer.status_code != 200:
+            raise PlatformError(
+                f"{leader.name} did not hand its lead over to {candidate.name}.", detail=_said(answer)
+            )
+
+    def follow(self, replicas: ReplicaSet) -> None:
+        """The set has other members now."""
+        self._replicas = replicas
+
     def _ask(self, member: Member) -> asyncio.Task[tuple[MemberStatus, ...] | None]:
         """One question at a time to each member. It is never cancelled, only timed out: httpcore leaks the
         connection of a request that is cancelled in its handshake, as with a member that hangs."""
@@ -141,15 +168,15 @@ def read_cluster(answer: object, replicas: ReplicaSet) -> tuple[MemberStatus, ..
     """Patroni's `/cluster` document, or nothing when it has another shape.
 
     After a crash the store still tells of the members as they were. Each start has ports of its own, so an
-    entry with another port is such a memory: its state reads `starting`.
+    entry with another port is such a memory: its state reads `starting`. One that has left the set is in
+    that memory for a while too, and is left out.
     """
     members = cast("dict[str, object]", answer).get("members") if isinstance(answer, dict) else None
     if not isinstance(members, list):
         return ()
     ports = {member.name: member.postgres.port for member in replicas.members}
-    return tuple(
-        _read_member(cast("dict[str, object]", entry), ports) for entry in cast("list[object]", members)
-    )
+    told = (_read_member(cast("dict[str, object]", entry), ports) for entry in cast("list[object]", members))
+    return tuple(member for member in told if member.name in ports)
 
 
 def _read_member(entry: dict[str, object], ports: dict[str, int]) -> MemberStatus:

@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -45,8 +46,8 @@ class DataView(msgspec.Struct, frozen=True):
     `plant` writes a marker as a document through the public API, reads it back and returns the algorithm
     named in its stored header; `uproot` deletes it again. `password_hashes` reads scheme, rounds and salt of
     every stored one; `members` asks the replica set, `elsewhere` judges one that does not run here (None when
-    it does); `hops` are the ports between the parts; `survivals` has every count of acknowledged writes, the
-    newest last.
+    it does), `last_failover` tells of its last change of leader, if there was one; `hops` are the ports
+    between the parts; `survivals` has every count of acknowledged writes, the newest last.
     """
 
     state_root: Path
@@ -57,6 +58,7 @@ class DataView(msgspec.Struct, frozen=True):
     hops: Hops
     survivals: Callable[[], tuple[Survived, ...]]
     elsewhere: Callable[[], Awaitable[Finding | None]] = nowhere
+    last_failover: Callable[[], str] = lambda: ""
 
 
 def probes(view: DataView) -> tuple[Probe, ...]:
@@ -69,13 +71,28 @@ def probes(view: DataView) -> tuple[Probe, ...]:
     )
 
 
-def drills(view: DataView, weaken: Callable[[], AbstractAsyncContextManager[None]]) -> tuple[Drill, ...]:
-    """The drills of this room. `weaken` stores a bare SHA-256 as the password of somebody made up, for as
-    long as its block lasts."""
+def drills(
+    view: DataView,
+    weaken: Callable[[], AbstractAsyncContextManager[None]],
+    *without_standby: Callable[[], AbstractAsyncContextManager[str]],
+) -> tuple[Drill, ...]:
+    """The drills of this room. `weaken` stores a bare SHA-256 as the password of somebody made up and
+    `without_standby` takes a standby out of service, each for as long as its block lasts; a set that runs
+    elsewhere has none."""
+    defect = "a standby was out of service"
     return (
         Drill("data.passwords", "a bare SHA-256 stood among the passwords", lambda: _weakened(view, weaken)),
         drill_internal_tls(view.hops),
+        *(Drill("data.replicas", defect, partial(_thinned, view, each)) for each in without_standby[:1]),
     )
+
+
+@asynccontextmanager
+async def _thinned(
+    view: DataView, without_standby: Callable[[], AbstractAsyncContextManager[str]]
+) -> AsyncGenerator[Probe]:
+    async with without_standby():
+        yield Probe("data.replicas", lambda: probe_replicas(view))
 
 
 @asynccontextmanager
@@ -168,7 +185,7 @@ async def probe_replicas(view: DataView) -> Finding:
     elsewhere = await view.elsewhere()
     if elsewhere is not None:
         return with_survival(elsewhere, last=last, loss=loss)
-    return judge_replicas(await view.members(), last=last, loss=loss)
+    return judge_replicas(await view.members(), past=view.last_failover(), last=last, loss=loss)
 
 
 def with_survival(finding: Finding, *, last: Survived | None, loss: Survived | None) -> Finding:
@@ -181,10 +198,15 @@ def with_survival(finding: Finding, *, last: Survived | None, loss: Survived | N
 
 
 def judge_replicas(
-    members: tuple[Seen, ...], *, last: Survived | None = None, loss: Survived | None = None
+    members: tuple[Seen, ...],
+    *,
+    past: str = "",
+    last: Survived | None = None,
+    loss: Survived | None = None,
 ) -> Finding:
-    """The verdict on the set. Members on one machine do not outlive it, and the evidence says so. `last` is
-    the newest count of acknowledged writes, `loss` one in which some were missing."""
+    """The verdict on the set. Members on one machine do not outlive it, and the evidence says so. `past`
+    tells of the last failover, `last` is the newest count of acknowledged writes, `loss` one in which some
+    were missing."""
     raw: dict[str, object] = {"members": [f"{one.name} {one.role} {one.state}" for one in members]}
     leaders = [one.name for one in members if one.role == "leader" and one.state == "running"]
     standbys = [
@@ -205,6 +227,6 @@ def judge_replicas(
         "proved",
         f"{len(members)} members, leader {leaders[0]}, each write confirmed by a quorum of "
         f"{len(standbys)} synchronous standbys; all on this one machine, so not redundant against its loss."
-        f"{f' {last}' if last else ''}",
+        f"{f' Last failover: {past}.' if past else ''}{f' {last}' if last else ''}",
         raw,
     )

@@ -2,29 +2,27 @@
 
 import asyncio
 import logging
-import os
-import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from troth.core.clock import SystemClock
 from troth.core.db import Database
-from troth.core.errors import ConfigError, TrothError
+from troth.core.errors import TrothError
 from troth.core.leader import DatabaseTarget
 from troth.core.migrations import migrate
 from troth.core.process import Endpoint
 from troth.core.promise import Finding
-from troth.core.secret import write_public
 from troth.core.state import State
 from troth.data.consensus import (
-    Consensus,
     claim_initialized,
     consensus_is_ready,
     consensus_process,
     find_etcd,
     release_leadership,
 )
+from troth.data.failovers import Failover, describe_failover, keep_failover
 from troth.data.outlived import count_outlived, end_outlived
 from troth.data.patroni import Command, MemberStatus, describe
 from troth.data.postgres import Binaries, find_binaries, system_identifier
@@ -34,13 +32,18 @@ from troth.data.replicas import (
     ReplicaSet,
     clear_stale_pid,
     member_process,
-    write_configuration,
+    write_member,
 )
-from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER, bootstrap
+from troth.data.roles import OWNER, SUPERUSER, bootstrap
+from troth.data.standing import Standing
 from troth.hosting.crashes import Exit
+from troth.hosting.crashes import describe as describe_exit
 from troth.hosting.plan import Step, Tell
 from troth.hosting.supervisor import Supervised, Supervisor
-from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.certificates import Certificates
+from troth.wiring.layout import Layout
+from troth.wiring.members import Hands, MemberWatch
+from troth.wiring.places import MOST, begin_again, clear_forgotten, finish_first_start, member_names
 from troth.wiring.waiting import until
 
 START_SECONDS = 120.0
@@ -51,6 +54,9 @@ POOL_SECONDS = 3.0
 
 RESTART_SECONDS = 0.5
 """For etcd to notice that it should end."""
+
+STANDING_SECONDS = 2.0
+"""How long the leader may take to tell who confirms its writes."""
 
 _STREAMING = """
 select application_name from pg_stat_replication
@@ -65,43 +71,11 @@ def find_programs(binaries: Path | None) -> tuple[Binaries, Path]:
     return find_binaries(binaries), find_etcd()
 
 
-def check_size(state: State, wanted: int) -> None:
-    """Raises ConfigError when the state folder holds more members than are asked for: leaving one out could
-    leave out the only one that has the last write."""
-    present = sorted(folder.parent.name for folder in state.members.glob("*/data"))
-    if len(present) > wanted:
-        raise ConfigError(
-            f"The state folder holds {len(present)} database members and {wanted} are asked for.",
-            key="database.members",
-            hint=f"Start it with {len(present)} members, or name another folder with --state FOLDER.",
-        )
-
-
-def begin_again(state: State) -> None:
-    """Remove what a first start that was cut short has left. It is no database yet, though Patroni would take
-    it for one, and its standbys would wait for ever for roles that were still to be made. Nobody can have
-    written to it, for services start later.
-    """
-    if state.unfinished.exists():
-        _log.warning("the first start of the database was cut short; it begins again")
-        for entry in (*state.members.iterdir(), *state.consensus.iterdir()):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    if not any(state.members.iterdir()):
-        write_public(state.unfinished, b"")
-
-
-def finish_first_start(state: State) -> None:
-    """From now on there may be data: that must be on disk before the first of it is."""
-    state.unfinished.unlink(missing_ok=True)
-    folder = os.open(state.root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 class DatabasePart:
     """etcd, Patroni and PostgreSQL, and the certificates between them."""
+
+    is_here = True
+    """Whether its members run here, and can be commanded."""
 
     def __init__(
         self,
@@ -114,22 +88,28 @@ class DatabasePart:
         ports: Iterator[int],
         slots: tuple[str, ...] = (),
     ) -> None:
-        self._slots = slots
         self._state = state
         self._certificates = certificates
         self._supervisor = supervisor
         self._processes: list[Supervised] = []
-        self._releases: set[asyncio.Task[None]] = set()
         self._lagging: set[Member] = set()
+        self.before_stop: list[Callable[[], Awaitable[None]]] = []
         binaries, etcd = programs
-        self.consensus = self._describe_consensus(etcd, ports)
-        self.replicas = self._describe_members(binaries, members, ports)
+        self._layout = Layout(state, certificates, ports, member_names(state, max(members, MOST)))
+        self.consensus = self._layout.consensus(etcd)
+        self.replicas = self._layout.replicas(binaries, member_names(state, members), slots)
         self.command = Command(self.replicas)
+        self.watch = MemberWatch(
+            self.replicas,
+            self.command,
+            self.target(SUPERUSER),
+            Hands(self._patroni_of, self._fence, self._release, self._note_failover),
+            SystemClock(),
+        )
 
     def target(self, role: str) -> DatabaseTarget:
-        """How to reach the leader as one of the database's roles."""
-        files = self._certificates.files(_client(role))
-        hosts = tuple(member.postgres for member in self.replicas.members)
+        """How to reach the leader as one of the database's roles, be it a member that is added later."""
+        files, hosts = self._layout.files(role), self._layout.hosts
         return DatabaseTarget(hosts, role, self.replicas.server_authority, files.certificate, files.key)
 
     def steps(self) -> tuple[Step, ...]:
@@ -172,6 +152,34 @@ class DatabasePart:
         finally:
             await leader.close()
         return frozenset(row["application_name"] for row in rows)
+
+    async def standing(self) -> Standing:
+        """Who leads, who confirms, and what becomes of the others."""
+        reported, streaming = await asyncio.gather(_or_nobody(self.report()), _soon(self.streaming()))
+        states = {one.name: one.state for one in reported}
+        leader = next((one.name for one in reported if one.role == "leader" and one.is_running), None)
+        others = [one.name for one in self.replicas.members if one.name != leader]
+        return Standing(
+            size=len(self.replicas.members),
+            leader=None if streaming is None else leader,
+            confirming=tuple(name for name in others if name in (streaming or ())),
+            absent={
+                name: self.doing(name, states.get(name, ""))
+                for name in others
+                if name not in (streaming or ())
+            },
+        )
+
+    def doing(self, name: str, state: str) -> str:
+        """What is done about a member that confirms nothing."""
+        process = self._process_of(name)
+        if process is None:
+            return "was taken out of service for a moment"
+        if process.condition != "running":
+            return "ended and is started again"
+        if state in ("running", "streaming"):
+            return "does not follow yet"
+        return f"is {state}" if state else "is being started"
 
     async def judge_elsewhere(self) -> Finding | None:
         """The verdict of data.replicas on a set that does not run here; this one does."""
@@ -248,50 +256,41 @@ class DatabasePart:
         rest = tuple((f"{one.name} Patroni", one.rest) for one in self.replicas.members)
         return (("etcd clients", self.consensus.client), ("etcd peers", self.consensus.peer), *rest)
 
-    def _describe_consensus(self, program: Path, ports: Iterator[int]) -> Consensus:
-        server = Holder(trust="consensus", name="etcd", usage="both", dns=("localhost",))
-        return Consensus(
-            program=program,
-            client=Endpoint("127.0.0.1", next(ports)),
-            peer=Endpoint("127.0.0.1", next(ports)),
-            authority=self._certificates.ca("consensus"),
-            server=self._certificates.issue(server),
-            data=self._state.consensus,
-            log=self._state.logs / "consensus.log",
+    def describe_member(self, name: str) -> Member:
+        """A member of this name, with a certificate of its own."""
+        return self._layout.member(name)
+
+    @property
+    def free_names(self) -> tuple[str, ...]:
+        """Names of members that could be added."""
+        taken = {member.name for member in self.replicas.members}
+        return tuple(name for name in self._layout.names if name not in taken)
+
+    async def adopt(self, replicas: ReplicaSet) -> None:
+        """The set has other members, or other programs, from now on."""
+        for name in {one.name for one in self.replicas.members} - {one.name for one in replicas.members}:
+            self._layout.forget(name)
+        self.replicas = replicas
+        self.command.follow(replicas)
+        await self.watch.follow(replicas, self.target(SUPERUSER))
+
+    def start_member(self, member: Member) -> None:
+        """Start its Patroni with the configuration that is written now."""
+        write_member(self.replicas, member)
+        self._processes.append(
+            self._supervisor.start(member_process(self.replicas, member), on_exit=self._note_exit)
         )
 
-    def _describe_members(self, binaries: Binaries, count: int, ports: Iterator[int]) -> ReplicaSet:
-        for role in (SUPERUSER, REPLICATOR, OWNER, APP, AUDITOR):
-            self._certificates.issue(_client(role))
-        return ReplicaSet(
-            members=tuple(self._describe_member(f"member-{n}", ports) for n in range(1, count + 1)),
-            binaries=binaries,
-            server_authority=self._certificates.ca("database"),
-            client_authority=self._certificates.ca("database_clients"),
-            consensus_authority=self._certificates.ca("consensus"),
-            superuser=self._certificates.files(_client(SUPERUSER)),
-            replicator=self._certificates.files(_client(REPLICATOR)),
-            consensus_client=self._certificates.issue(
-                Holder(trust="consensus", name="patroni", usage="client")
-            ),
-            consensus=(self.consensus.client,),
-            run=self._state.run,
-            logs=self._state.logs,
-            slots=self._slots,
-        )
-
-    def _describe_member(self, name: str, ports: Iterator[int]) -> Member:
-        server = Holder(trust="database", name=name, usage="server", dns=("localhost",))
-        return Member(
-            name=name,
-            postgres=Endpoint("127.0.0.1", next(ports)),
-            rest=Endpoint("127.0.0.1", next(ports)),
-            folder=self._state.members / name,
-            server=self._certificates.issue(server),
-        )
+    async def stop_member(self, name: str) -> None:
+        """End its Patroni and its PostgreSQL in order; nothing happens when it does not run."""
+        process = self._process_of(name)
+        if process is not None:
+            self._processes.remove(process)
+            await process.stop()
 
     async def _start_consensus(self, tell: Tell) -> str:
         begin_again(self._state)
+        clear_forgotten(self._state)
         clear_stale_pid(self._state.members)
         self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
         client = self.replicas.consensus_client
@@ -303,16 +302,14 @@ class DatabasePart:
         return f"etcd on {self.consensus.client}, mutual TLS"
 
     async def _start_members(self, tell: Tell) -> str:
-        write_configuration(self.replicas)
         await self._claim_data()
         for member in self.replicas.members:
-            self._processes.append(
-                self._supervisor.start(member_process(self.replicas, member), on_exit=self._note_exit)
-            )
+            self.start_member(member)
         tell("waiting for a leader")
         await self.command.wait_until_ready(seconds=START_SECONDS)
         await self.command.apply_settings()
         finish_first_start(self._state)
+        self.watch.start()
         return describe(await self.command.status())
 
     async def _claim_data(self) -> None:
@@ -332,25 +329,35 @@ class DatabasePart:
         return f"{len(applied)} migrations applied" if applied else "up to date"
 
     def _note_exit(self, end: Exit) -> None:
-        """A member whose Patroni and PostgreSQL are both gone gives up its lead at once: the others need not
-        wait for its lease of 20 seconds."""
-        if end.asked:
-            return
-        task = asyncio.create_task(self._release(end.name), name=f"release {end.name}")
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        if not end.asked:
+            self.watch.member_ended(end.name, describe_exit(end.status))
 
-    async def _release(self, member: str) -> None:
-        try:
-            client = self.replicas.consensus_client
-            if await release_leadership(self.consensus, client, scope=SCOPE, member=member):
-                _log.warning("%s led and is gone; its lead was given up on its behalf", member)
-        except TrothError as error:
-            _log.error("the lead of %s could not be given up: %s", member, error.public)
+    def _process_of(self, name: str) -> Supervised | None:
+        return next((one for one in self._processes if one.spec.name == name), None)
+
+    def _patroni_of(self, member: Member) -> int | None:
+        process = self._process_of(member.name)
+        return process.pid if process else None
+
+    def _fence(self, member: Member) -> None:
+        """The supervisor ends what a killed process leaves, and starts it again."""
+        process = self._process_of(member.name)
+        if process is not None:
+            process.send(signal.SIGKILL)
+
+    async def _release(self, member: str) -> bool:
+        client = self.replicas.consensus_client
+        return await release_leadership(self.consensus, client, scope=SCOPE, member=member)
+
+    def _note_failover(self, failover: Failover) -> None:
+        keep_failover(self._state.failovers, failover)
+        _log.warning("%s", describe_failover(failover))
 
     async def _stop_members(self) -> None:
         """The standbys first: were the leader first, one of them would take over just to stop as well."""
+        await asyncio.gather(*(close() for close in self.before_stop))
         leader = await self._leader()
+        await self.watch.close()
         await self.command.close()
         members = [one for one in self._processes if one.spec.name != self.consensus.name]
         await asyncio.gather(*(one.stop() for one in members if one.spec.name != leader))
@@ -368,5 +375,16 @@ class DatabasePart:
         await asyncio.gather(*(one.stop() for one in self._processes))
 
 
-def _client(role: str) -> Holder:
-    return Holder(trust="database_clients", name=role, usage="client")
+async def _soon(asked: Awaitable[frozenset[str]]) -> frozenset[str] | None:
+    """None when no leader answers in time: who asks for the status does not wait for an election."""
+    try:
+        return await asyncio.wait_for(asked, STANDING_SECONDS)
+    except TimeoutError:
+        return None
+
+
+async def _or_nobody(asked: Awaitable[tuple[MemberStatus, ...]]) -> tuple[MemberStatus, ...]:
+    try:
+        return await asked
+    except TrothError:
+        return ()

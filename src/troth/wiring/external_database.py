@@ -81,12 +81,15 @@ def _check_file(settings: Settings, path: Path, *, is_key: bool) -> None:
 class ExternalDatabase(DatabasePart):
     """A `DatabasePart` whose members are elsewhere: what concerns processes here finds none."""
 
+    is_here = False
+
     def __init__(self, state: State, settings: DatabaseSettings, binaries: Binaries) -> None:
         assert settings.certificates is not None, "checked with the file"
         self._folder = settings.certificates
         self._hosts = tuple(Endpoint.read(host) for host in settings.hosts)
         self._places_of = dict(zip(settings.hosts, settings.regions, strict=True))
         self._processes = []
+        self.before_stop = []
         self.replicas = self._describe(state, binaries)
         self.command = Command(self.replicas)
 
@@ -112,6 +115,10 @@ class ExternalDatabase(DatabasePart):
         return frozenset(
             one.name for one in found if one.role == "quorum_standby" and one.state == "streaming"
         )
+
+    def doing(self, name: str, state: str) -> str:
+        """Nothing is done from here about a member that confirms nothing."""
+        return f"is {state}" if state else "does not answer"
 
     async def judge_elsewhere(self) -> Finding:
         """The verdict of data.replicas."""

@@ -34,7 +34,7 @@ from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Held
 from troth.wiring.client_secrets import declare_client_secrets
-from troth.wiring.database import DatabasePart, check_size, find_programs
+from troth.wiring.database import DatabasePart, find_programs
 from troth.wiring.declaration import (
     PROBE_TENANT,
     Declared,
@@ -49,8 +49,10 @@ from troth.wiring.external_database import ExternalDatabase, check_external
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
+from troth.wiring.places import check_size
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
+from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.revoking import Revoking
 from troth.wiring.services import ServicesPart
@@ -128,6 +130,7 @@ class Platform:
         )
         self._backups.after.append(self._backup_drills.after_backup)
         self._backups.before_stop.append(self._backup_drills.stop)
+        self._replicas = Replicas(state, self._database)
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
@@ -152,6 +155,7 @@ class Platform:
             self._receipts,
             self._backup_drills,
             self._residency,
+            self._replicas,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -227,6 +231,7 @@ class Platform:
             ),
             status={
                 "members": self._database.report,
+                "replica_set": self._replicas.report,
                 "instances": self._services.report_instances,
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
@@ -246,6 +251,7 @@ class Platform:
                 **self._backups.actions(),
                 **self._backup_drills.actions(),
                 **self._revoking.actions(),
+                **self._replicas.actions(),
             },
         )
 

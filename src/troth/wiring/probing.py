@@ -60,6 +60,7 @@ from troth.wiring.declaration import (
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.hops import PrivateHops
 from troth.wiring.receipts import Receipts
+from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.sampling import sample
 from troth.wiring.services import KEEPER, ServicesPart
@@ -82,6 +83,7 @@ class Probing:
         receipts: Receipts,
         backups: BackupDrills,
         residency: Residency,
+        replicas: Replicas,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -92,6 +94,7 @@ class Probing:
         self._receipts = receipts
         self._backups = backups
         self._residency = residency
+        self._replicas = replicas
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -152,7 +155,7 @@ class Probing:
     ) -> tuple[Drill, ...]:
         defects = PlantedDefects(owner)
         return (
-            *data.drills(self._data_view(auditor), defects.weaken),
+            *data.drills(self._data_view(auditor), defects.weaken, *self._replicas.drills()),
             *self._backups.drills(),
             residency_promise.drill(self._residency.view(), self._residency.planted),
             ciphers.drill(face, self._issue_for_drill),
@@ -210,6 +213,7 @@ class Probing:
             ),
             survivals=self._receipts.history,
             elsewhere=self._database.judge_elsewhere,
+            last_failover=self._replicas.last_failover,
         )
 
     async def _drive(self, canary: "_Canary") -> None:

@@ -1,0 +1,81 @@
+"""The keeper's watch on a test's replica set: what `wiring.database` gives it, without a platform around."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import psutil
+
+from support.replicas import Cluster, postmaster_pid
+from troth.core.clock import SystemClock
+from troth.data.consensus import release_leadership
+from troth.data.failovers import Failover
+from troth.data.replicas import SCOPE, Member
+from troth.data.roles import SUPERUSER
+from troth.wiring.members import Hands, MemberWatch
+
+RESTART_SECONDS = 0.3
+
+
+class Keeper:
+    """Starts members again that it ended or that died, as the supervisor does."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.failovers: list[Failover] = []
+        self.fenced: list[str] = []
+        self._cluster = cluster
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.watch = MemberWatch(
+            cluster.replicas,
+            cluster.command,
+            cluster.target(SUPERUSER, "postgres"),
+            Hands(cluster.patroni_pid, self._fence, self._release, self.failovers.append),
+            SystemClock(),
+        )
+
+    def member_died(self, member: Member) -> None:
+        """Everything of a member is gone."""
+        self.watch.member_ended(member.name, "was killed")
+        task = asyncio.create_task(self._start_again(member))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Start what is still to be started and look no more."""
+        await asyncio.gather(*self._tasks)
+        await self.watch.close()
+
+    def _fence(self, member: Member) -> None:
+        if self._cluster.patroni_pid(member) is None:
+            return
+        self.fenced.append(member.name)
+        pid = postmaster_pid(member)
+        family = psutil.Process(pid).children(recursive=True) if pid else []
+        self._cluster.kill_patroni(member)
+        for one in (*([pid] if pid else []), *(child.pid for child in family)):
+            os.kill(one, signal.SIGKILL)
+        self.member_died(member)
+
+    async def _release(self, name: str) -> bool:
+        client = self._cluster.replicas.consensus_client
+        return await release_leadership(self._cluster.consensus, client, scope=SCOPE, member=name)
+
+    async def _start_again(self, member: Member) -> None:
+        await asyncio.sleep(RESTART_SECONDS)
+        if self._cluster.patroni_pid(member) is None:
+            self._cluster.start_member(member)
+
+
+@asynccontextmanager
+async def kept(cluster: Cluster) -> AsyncGenerator[Keeper]:
+    """The watch, from a complete set until the end of the block."""
+    await cluster.complete()
+    keeper = Keeper(cluster)
+    keeper.watch.start()
+    try:
+        await asyncio.sleep(1.5)  # it has to have seen who leads
+        yield keeper
+    finally:
+        await keeper.close()
