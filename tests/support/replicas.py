@@ -156,6 +156,11 @@ class Cluster:
         """Patroni, PostgreSQL and all its children stop where they are."""
         self._signal(member, signal.SIGSTOP)
 
+    def freeze_postgres(self, member: Member) -> None:
+        """PostgreSQL and all its children stop where they are; their Patroni goes on."""
+        for one in self._family(member):
+            os.kill(one, signal.SIGSTOP)
+
     def thaw(self, member: Member) -> None:
         """They go on as if no time had passed."""
         self._signal(member, signal.SIGCONT)
@@ -166,11 +171,13 @@ class Cluster:
             self._leaf(domain, name, usage)
 
     def _signal(self, member: Member, how: signal.Signals) -> None:
+        for one in (self._processes[member.name].pid, *self._family(member)):
+            os.kill(one, how)
+
+    def _family(self, member: Member) -> list[int]:
         pid = postmaster_pid(member)
         assert pid is not None
-        family = [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        for one in (self._processes[member.name].pid, pid, *family):
-            os.kill(one, how)
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
     async def leader(self) -> Member:
         """The member that leads now."""
