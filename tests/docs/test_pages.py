@@ -10,7 +10,7 @@ import pytest
 
 import pages
 from support.console import blocks
-from support.platform import Troth
+from support.platform import Troth, until, was_backed_up
 from troth.core.promise import PROMISES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,5 +94,6 @@ def test_the_readme_has_every_promise_in_order() -> None:
 @pytest.mark.timeout(300)
 async def test_the_readme_says_of_every_promise_what_the_factsheet_says(platform: Troth) -> None:
     await platform.whole()
+    await until(platform.status, was_backed_up, seconds=240, what="a backup was drilled")
     said = dict(_ROW.findall(README.read_text()))
     assert said == {name: line["verdict"] for name, line in (await platform.factsheet()).items()}

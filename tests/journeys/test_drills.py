@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from typing import Any
 
-from support.platform import Troth, troth, until
+from support.platform import Troth, troth, until, was_backed_up
 from troth.core.db import Database
 from troth.wiring.drilling import DRILL_ROLE
 
 DRILLED = {
     "data.passwords",
     "data.backups",
+    "data.ciphers",
     "data.internal_tls",
     "data.replicas",
+    "data.residency",
     "access.scopes",
     "access.oauth",
     "access.tokens",
@@ -22,13 +23,8 @@ DRILLED = {
 }
 
 
-def _was_backed_up(status: dict[str, Any]) -> bool:
-    """Until then data.backups is unknown, and a drill proves nothing."""
-    return status["backup_drills"]["last"] is not None
-
-
 async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, superuser: Database) -> None:
-    await until(platform.status, _was_backed_up, seconds=240, what="a backup was drilled")
+    await until(platform.status, was_backed_up, seconds=240, what="a backup was drilled")
     done = await asyncio.to_thread(troth, "drill", "--json", "--state", str(platform.state.root))
     drills = {one["promise"]: one for one in json.loads(done.output)["drills"]}
     assert done.status == 0, done.output

@@ -234,3 +234,8 @@ def _name(process: Process) -> str:
         return Path(f"/proc/{process.pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def was_backed_up(status: dict[str, Any]) -> bool:
+    """Until then data.backups is unknown, and a drill proves nothing."""
+    return status["backup_drills"]["last"] is not None
