@@ -8,7 +8,7 @@ import pytest
 
 from support.keeping import Keeper, kept
 from support.replicas import Cluster
-from support.rounds import tell
+from support.rounds import in_many_rounds, tell
 from support.writers import Writers
 from troth.core.db import Database
 from troth.core.errors import Unavailable
@@ -59,9 +59,16 @@ async def lose_the_leader(
     return keeper
 
 
+FAULTS = [
+    *(pytest.param(fault, marks=in_many_rounds) for fault in (kill_postgres, freeze, switch_over)),
+    kill_member,
+    freeze_postgres,
+]
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("fault", [kill_postgres, kill_member, freeze, freeze_postgres, switch_over])
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_the_loss_of_the_leader_is_noticed_at_once(
     cluster: Cluster, writers: Writers, fault: Fault, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.load import Tally, Writer, stored
 from support.person import signed_in
 from support.platform import ANNA, MARKUS, Done, Troth, troth
-from support.rounds import tell
+from support.rounds import in_many_rounds, tell
 
 
 async def change(platform: Troth, *words: str) -> Done:
@@ -60,6 +60,7 @@ async def test_a_change_that_cannot_be_is_refused_with_what_can(platform: Troth)
     assert "/nowhere" in other.errors
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 async def test_members_are_added_upgraded_and_removed_under_load_and_nothing_is_lost(

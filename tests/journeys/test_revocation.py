@@ -15,7 +15,7 @@ import pytest
 from support.load import Tally, bombard
 from support.person import signed_in
 from support.platform import ANNA, Troth, troth, until
-from support.rounds import tell
+from support.rounds import in_many_rounds, tell
 from troth.core.process import Endpoint
 from troth.data.intrusion import Port, Stranger, intrude
 from troth.data.roles import SUPERUSER
@@ -138,6 +138,7 @@ async def test_a_stolen_certificate_commands_no_member_and_no_consensus_store(
     await robbed_and_revoked(platform, "consensus/patroni", tmp_path)
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 async def test_every_kind_of_certificate_is_revoked_twice_under_load_and_nobody_good_is_refused(

@@ -11,11 +11,11 @@ import pytest
 from support.hosts import CLIENT, NUMBERS, Hosts
 from support.network import network
 from support.platform import EXAMPLE, TROTH
-from support.rounds import ROUNDS
+from support.rounds import in_many_rounds
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.skipif(ROUNDS == 1, reason="only with many rounds: make chaos"),
+    in_many_rounds,
 ]
 
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")

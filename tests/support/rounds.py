@@ -6,6 +6,9 @@ import pytest
 
 ROUNDS = int(os.environ.get("TROTH_CHAOS_ROUNDS", "5"))
 
+in_many_rounds = pytest.mark.skipif(ROUNDS == 1, reason="only with many rounds: make chaos")
+"""Too long for the short form."""
+
 
 def tell(capsys: pytest.CaptureFixture[str], figures: str) -> None:
     """Print a measurement past pytest's capture: it belongs into the log of every run."""

@@ -11,6 +11,7 @@ import pytest
 
 from support.backup_site import Site
 from support.platform import TROTH, Done, troth
+from support.rounds import in_many_rounds
 from support.waiting import until
 from troth.core.secret import Secret, write_secret
 from troth.core.state import State
@@ -95,6 +96,7 @@ async def test_a_restore_asks_before_it_replaces_anything(site: Site, tmp_path: 
     assert await canaries(state) == 4
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_restore_killed_in_any_step_leaves_nothing_and_goes_on(

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from support.replicas import Cluster
+from support.rounds import in_many_rounds
 from support.vaults import SLOT, Backups, running
 from support.writers import Writers
 from troth.core.db import Database
@@ -90,6 +91,7 @@ async def test_a_leader_that_is_killed_during_a_backup_loses_nothing_and_the_log
         await owner.close()
 
 
+@in_many_rounds
 async def test_what_only_the_lost_leader_had_does_not_hold_the_receiver_up(backups: Backups) -> None:
     cluster = backups.cluster
     owner = await Database.open(cluster.target(OWNER), max_size=2)
