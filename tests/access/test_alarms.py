@@ -1,6 +1,7 @@
 """A credential in the wrong hands is an alarm; an ordinary refusal is none."""
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from support.access import Access, House, furnish
 from troth.access.alarms import MEANINGS, recent_alarms
@@ -25,6 +26,14 @@ async def test_a_cookie_on_another_domain_raises_an_alarm_and_an_unknown_one_non
         "session.cookie_elsewhere",
         MEANINGS["session.cookie_elsewhere"],
     )
+
+
+async def test_an_alarm_that_concerns_no_tenant_is_told(access: Access) -> None:
+    before = await count(access, "residency.undeclared")
+    await access.owner.execute(
+        "insert into troth.audit_event (id, event, detail) values ($1, 'residency.undeclared', '{}')", uuid7()
+    )
+    assert await count(access, "residency.undeclared") == before + 1
 
 
 @pytest.mark.parametrize("event", MEANINGS)
