@@ -44,7 +44,7 @@ types: venv npm ## Types, strict
 	$(call title,types)
 	@node tests/npm/node_modules/pyright/index.js
 
-unit: venv etcd openssl pebble certutil curl chromium npm ## The tests; ARGS="tests/core -k name" for some of them
+unit: venv etcd openssl pebble certutil curl chromium ip npm ## The tests; ARGS="tests/core -k name" for some of them
 	$(call title,tests)
 	@pytest -n 2 --dist loadfile $(ARGS)
 
