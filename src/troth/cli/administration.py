@@ -2,7 +2,8 @@
 
 import json as json_module
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -16,10 +17,23 @@ from troth.hosting import control
 SECONDS = 170.0
 """Most verbs take milliseconds and none takes minutes; this bounds one that hangs."""
 
+_FOLLOW_SECONDS = 0.3
+
 
 def ask_platform(folder: Path, do: str, /, **arguments: object) -> control.Answer:
     """Ask the keeper for `noun.verb`. Raises NotRunning, PlatformError, or UsageError for what cannot be."""
     return control.ask(State(folder.resolve()).control, {"do": do, **arguments}, seconds=SECONDS)
+
+
+def follow(
+    ask: Callable[[], control.Answer], over: Callable[[control.Answer], bool]
+) -> Iterator[control.Answer]:
+    """Ask again and again how a long work stands, until it is over; the last answer comes too. The control
+    socket answers and never calls."""
+    while not over(answer := ask()):
+        yield answer
+        time.sleep(_FOLLOW_SECONDS)
+    yield answer
 
 
 def show(

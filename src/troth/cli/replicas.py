@@ -2,7 +2,6 @@
 
 import json as json_module
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,7 +12,6 @@ from troth.cli.options import STATE, Json, StateFolder, group
 replicas = group("The database's members: who leads, and changes while everything runs.")
 
 Member = Annotated[str, typer.Argument(help="A member, such as member-2. Left out: the platform chooses.")]
-GAP = 0.3
 
 
 @replicas.command("list")
@@ -72,23 +70,24 @@ def upgrade(
 
 def _follow(state: Path, do: str, *, json: bool, **asked: object) -> None:
     """Start the change and show each of its steps until it is done. Exit status 1 when it failed."""
-    from troth.cli.administration import ask_platform
+    from troth.cli.administration import ask_platform, follow
     from troth.cli.screen import err, out
 
     ask_platform(state, do, **asked)
     seen: list[str] = []
-    while True:
-        answer: dict[str, Any] = ask_platform(state, "replicas.progress", seen=len(seen))
-        for line in answer["lines"]:
+    failed = ""
+    progress = follow(
+        lambda: ask_platform(state, "replicas.progress", seen=len(seen)), lambda one: bool(one["done"])
+    )
+    for answer in progress:
+        failed = str(answer["failed"])
+        for line in cast("list[str]", answer["lines"]):
             seen.append(line)
             if not json:
                 out.print(line, markup=False, soft_wrap=True)
-        if answer["done"]:
-            break
-        time.sleep(GAP)
     if json:
-        json_module.dump({"steps": seen, "failed": answer["failed"]}, sys.stdout, ensure_ascii=False)
+        json_module.dump({"steps": seen, "failed": failed}, sys.stdout, ensure_ascii=False)
         print()  # noqa: T201
-    elif answer["failed"]:
-        err.print(answer["failed"], markup=False, soft_wrap=True)
-    raise typer.Exit(1 if answer["failed"] else 0)
+    elif failed:
+        err.print(failed, markup=False, soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)

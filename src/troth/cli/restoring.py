@@ -3,7 +3,6 @@
 import asyncio
 import json as json_module
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from troth.cli.administration import ask_platform
+from troth.cli.administration import ask_platform, follow
 from troth.cli.screen import err, out
 from troth.core.clock import to_wire
 from troth.core.config import Settings, load_settings
@@ -27,8 +26,6 @@ from troth.hosting.lock import AlreadyRunning, take
 from troth.hosting.start import end_leftovers
 from troth.wiring.backup_store import open_part, store_settings
 from troth.wiring.restoring import Outcome, Restore, read_moment
-
-_POLL_SECONDS = 0.3
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,12 +138,13 @@ def run_drill(folder: Path, *, json: bool) -> int:
     """Have the platform drill its newest backup, and stay until it has; returns the exit status."""
     number = ask_platform(folder, "backup.drill")["number"]
     with Bar(quiet=json) as bar:
-        while True:
-            seen: dict[str, Any] = ask_platform(folder, "backup.drilling")
-            if seen["finished"] or seen["number"] != number:
-                break
-            bar.tell(seen["step"], seen["done"])
-            time.sleep(_POLL_SECONDS)
+        seen: dict[str, Any] = {}
+        for seen in follow(
+            lambda: ask_platform(folder, "backup.drilling"),
+            lambda one: bool(one["finished"]) or one["number"] != number,
+        ):
+            if not seen["finished"]:
+                bar.tell(seen["step"], seen["done"])
     drilled: dict[str, Any] | None = seen["result"]
     if drilled is None:
         raise PlatformError("The drill was given up.", hint="See: troth logs keeper")

@@ -82,11 +82,11 @@ def _show_part(name: str, value: object) -> None:
     if rows and all(isinstance(row, dict) for row in rows):
         out.print(_table(name, cast("list[dict[str, Any]]", rows)))
     else:
-        out.print(Text.assemble((name.capitalize(), "bold"), f"  {_text(rows) or 'none'}"))
+        out.print(Text.assemble((_heading(name), "bold"), f"  {_text(rows) or 'none'}"))
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=_heading(name), title_justify="left", title_style="bold", box=None, pad_edge=False)
     columns = [column for column in rows[0] if any(_text(row.get(column)) for row in rows)]
     for column in columns:
         table.add_column(_heading(column), header_style="dim", overflow="fold")
@@ -97,7 +97,7 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
 
 def _pairs(name: str, members: dict[str, Any]) -> Table:
     table = Table(
-        title=name.capitalize(),
+        title=_heading(name),
         title_justify="left",
         title_style="bold",
         box=None,

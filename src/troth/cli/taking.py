@@ -2,7 +2,6 @@
 
 import json as json_module
 import sys
-import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +11,10 @@ from rich.console import Group, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
-from troth.cli.administration import ask_platform, table
+from troth.cli.administration import ask_platform, follow, table
 from troth.cli.screen import err, out
 from troth.cli.status import relative
 from troth.core.errors import PlatformError
-
-_POLL_SECONDS = 0.3
 
 
 def take(folder: Path, *, full: bool, json: bool) -> int:
@@ -49,17 +46,17 @@ def take(folder: Path, *, full: bool, json: bool) -> int:
 def _follow(folder: Path, number: object, bar: Progress, *, quiet: bool, alive: bool) -> dict[str, Any]:
     task, said = bar.add_task("waiting", total=None), ""
     done = 0
-    while True:
-        seen: dict[str, Any] = ask_platform(folder, "backup.progress", number=number)
+    seen: dict[str, Any] = {}
+    for seen in follow(
+        lambda: ask_platform(folder, "backup.progress", number=number), lambda one: bool(one["finished"])
+    ):
         done = seen["done"] or done
         if alive:
             bar.update(task, description=seen["step"], completed=done, total=seen["total"] or None)
         elif not quiet and seen["step"] != said and not seen["finished"]:
             said = seen["step"]
             out.print(said)
-        if seen["finished"]:
-            return {**seen, "done": done}
-        time.sleep(_POLL_SECONDS)
+    return {**seen, "done": done}
 
 
 def listed(answer: dict[str, Any]) -> RenderableType:
