@@ -1,16 +1,11 @@
-"""Who Troth is to a backup store: from its owner's file, or from the environment and wiped there."""
+"""Who Troth is to a backup store, as its owner's file says."""
 
-from collections.abc import MutableMapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from troth.core.secret import Secret, read_secret
+from troth.core.secret import Secret
 from troth.data.stores.store import StoreError
-
-VARIABLE: Final = "TROTH_BACKUP_CREDENTIALS"
-"""Holds what the file would hold; it is gone from the environment once it was read."""
 
 _KEY_START: Final = b"-----BEGIN "
 
@@ -21,15 +16,6 @@ class AccessKey(msgspec.Struct, frozen=True):
     id: str
     secret: Secret
     session_token: str = ""
-
-
-def read_credentials(file: Path | None, environment: MutableMapping[str, str]) -> Secret | None:
-    """The content of the file, else of the variable, else nothing. Raises PlatformError when the file is
-    missing or others may read it."""
-    found = environment.pop(VARIABLE, "")
-    if file is not None:
-        return read_secret(file)
-    return Secret(found.encode()) if found else None
 
 
 def access_key(credentials: Secret | None) -> AccessKey:

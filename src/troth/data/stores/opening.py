@@ -24,7 +24,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is one of FORMS, without a password. `endpoint` and `region` are for S3. `ca` is how the store is
     known where no public authority vouches for it: a certificate for S3, a known_hosts file for SFTP.
-    `credentials` is the content of the file that was named, or what the environment held. `bandwidth` is in
+    `credentials` is the content of the file that was named. `bandwidth` is in
     bytes a second, 0 for as fast as it goes; `lock_days` keeps objects from being deleted for so long.
     """
 
