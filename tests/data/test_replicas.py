@@ -138,6 +138,31 @@ async def test_members_that_are_down_are_told_so(described: ReplicaSet) -> None:
     await command.close()
 
 
+async def test_settings_are_offered_again_to_a_leader_that_has_none_yet(
+    described: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = [httpx.Response(503), None, httpx.Response(503)]
+    asked: list[tuple[Any, ...]] = []
+
+    async def answer(*call: Any, **_: Any) -> httpx.Response | None:
+        asked.append(call[1:])
+        return early.pop(0) if early else httpx.Response(200)
+
+    monkeypatch.setattr(Command, "_send", answer)
+    command = Command(described)
+    await command.apply_settings()
+    assert len(asked) > 3
+    assert {call[1:3] for call in asked} == {("PATCH", "config")}
+    await command.close()
+
+
+async def test_settings_that_nobody_takes_end_in_an_error(described: ReplicaSet) -> None:
+    command = Command(described)
+    with pytest.raises(PlatformError, match="did not take their settings"):
+        await command.apply_settings(seconds=0.3)
+    await command.close()
+
+
 # --- for real ------------------------------------------------------------------------------------------
 
 

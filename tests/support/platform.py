@@ -124,7 +124,12 @@ class Troth:
 
     async def whole(self, *, seconds: float = 60.0) -> dict[str, Any]:
         """Wait until every member follows, every instance is ready and the keeper knows no trouble."""
-        return await until(self.status, self._is_whole, seconds=seconds, what="the platform is whole")
+        end = time.monotonic() + seconds
+        while lacks := self._lacks(status := await self.status()):
+            late = f"not whole within {seconds:g} s: {'; '.join(lacks)}"
+            assert time.monotonic() < end, late + self._last_words()
+            await asyncio.sleep(_GAP)
+        return status
 
     def living(self) -> tuple[Process, ...]:
         """Every living process of this platform."""
@@ -171,14 +176,23 @@ class Troth:
         """The member that leads."""
         return next(one["name"] for one in (await self.status())["members"] if one["role"] == "leader")
 
-    def _is_whole(self, status: dict[str, Any]) -> bool:
-        if not status["ready"] or "error" in status["members"]:
-            return False
+    def _lacks(self, status: dict[str, Any]) -> list[str]:
+        """What there still is to wait for."""
+        if "error" in status["members"]:
+            return [f"members: {status['members']['error']}"]
         members: list[dict[str, Any]] = status["members"]
         instances: list[dict[str, Any]] = status["instances"]
         standbys = sum(one["role"] == "quorum_standby" and one["state"] == "streaming" for one in members)
         leads = any(one["role"] == "leader" and one["state"] == "running" for one in members)
-        return leads and standbys == self.members - 1 and all(one["phase"] == "ready" for one in instances)
+        lacks = [] if status["ready"] else [f"{status['condition']}: {status['troubles']}"]
+        if not leads or standbys != self.members - 1:
+            lacks.append(", ".join(f"{one['name']} {one['role']} {one['state']}" for one in members))
+        return lacks + [f"{one['name']} {one['phase']}" for one in instances if one["phase"] != "ready"]
+
+    def _last_words(self) -> str:
+        """The ends of the members' logs."""
+        logs = sorted(self.state.root.rglob("member-*.log"))
+        return "".join(f"\n{log.name}: …{log.read_text(errors='replace')[-1500:]}" for log in logs)
 
 
 def home_of(email: str) -> tuple[str, str]:

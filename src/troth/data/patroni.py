@@ -18,6 +18,7 @@ _ASK_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _HAND_OVER_SECONDS = 30.0
 _POLL_SECONDS = 0.2
+_SETTINGS_SECONDS = 30.0
 
 
 class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,14 +85,24 @@ class Command:
                 hint=f"Look into the logs in {self._replicas.logs}.",
             ) from None
 
-    async def apply_settings(self) -> None:
+    async def apply_settings(self, *, seconds: float = _SETTINGS_SECONDS) -> None:
         """Bring the settings in the consensus store to those of this start (another number of members).
 
-        Raises PlatformError when no member takes them.
+        A leader of a new consensus store may say 503 for a round of its loop: it leads before it has written
+        the first settings there. Raises PlatformError when no member takes them within `seconds`.
         """
-        answer = await self._first("PATCH", "config", shared_settings(self._replicas))
-        if answer is None or answer.status_code != 200:
-            raise PlatformError("The database members did not take their settings.", detail=_said(answer))
+        answer: httpx.Response | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    answer = await self._first("PATCH", "config", shared_settings(self._replicas))
+                    if answer is not None and answer.status_code == 200:
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise PlatformError(
+                "The database members did not take their settings.", detail=_said(answer)
+            ) from None
 
     async def reload(self, member: Member) -> None:
         """Have Patroni and its PostgreSQL read their certificates again. Raises PlatformError."""
