@@ -36,9 +36,9 @@ def _table(config: Path, settings: Settings) -> Table:
     hosts = settings.database.hosts
     where = f"elsewhere: {', '.join(hosts)}" if hosts else f"{settings.database.members} members"
     table.add_row(Text("Database", "dim"), where)
-    table.add_row(Text("Web service", "dim"), f"{settings.web.instances} instances")
+    table.add_row(Text("Web service", "dim"), f"{settings.web.instances} to {settings.web.most} instances")
     for name, app in settings.apps.items():
-        table.add_row(Text(f"App {name}", "dim"), f"{app.instances} instances of {app.target}")
+        table.add_row(Text(f"App {name}", "dim"), f"{app.instances} to {app.most} instances of {app.target}")
     for domain in settings.domains:
         table.add_row(Text(domain.name, "dim"), f"{domain.app}, for {domain.tenant}")
     table.add_row(Text("Collections", "dim"), ", ".join(settings.collections))

@@ -240,9 +240,17 @@ def _check_branding(path: KeyPath, domain: DomainSettings, faults: Faults) -> No
         faults.add((*path, "logo"), str(error), "Export the logo anew as plain SVG or PNG.")
 
 
+def _check_most(path: KeyPath, instances: int, most: int | None, faults: Faults) -> None:
+    if most is not None and most < instances:
+        said = f"There are {instances} instances always, so there cannot be {most} at most."
+        faults.add((*path, "max_instances"), said, f"Write {instances} or more, or leave it out.")
+
+
 def _check_apps(document: Document, faults: Faults) -> None:
+    _check_most(("web",), document.web.instances, document.web.max_instances, faults)
     for name, app in document.apps.items():
         path = ("apps", name)
+        _check_most(path, app.instances, app.max_instances, faults)
         if not _TARGET.fullmatch(app.target):
             faults.add((*path, "target"), "This names no callable.", 'Write "package.module:name".')
         if not app.folder.is_dir():

@@ -84,10 +84,24 @@ class OutgoingSettings(_Table, frozen=True, kw_only=True):
     ca: Path | None = None
 
 
+def most_instances(instances: int, named: int | None) -> int:
+    """What is named, or twice as many as there always are."""
+    return named or min(16, 2 * instances)
+
+
 class WebSettings(_Table, frozen=True, kw_only=True):
-    """`instances` of Troth's own web service."""
+    """Troth's own web service: `instances` always, up to `max_instances` under load. `client_per_second` and
+    `network_per_second` bound what one client and one network may ask of each instance; 0 for no bound."""
 
     instances: Instances = 2
+    max_instances: Instances | None = None
+    client_per_second: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 30
+    network_per_second: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 300
+
+    @property
+    def most(self) -> int:
+        """The most instances that load may lead to."""
+        return most_instances(self.instances, self.max_instances)
 
 
 class MailSettings(_Table, frozen=True, kw_only=True):
@@ -155,13 +169,20 @@ class PlaceSettings(_Table, frozen=True, kw_only=True):
 class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
-    `public` lists path prefixes that need no sign-in.
+    There are `instances` always, up to `max_instances` under load. `public` lists path prefixes that need no
+    sign-in.
     """
 
     target: str
     folder: Path
     instances: Instances = 2
+    max_instances: Instances | None = None
     public: tuple[str, ...] = ()
+
+    @property
+    def most(self) -> int:
+        """The most instances that load may lead to."""
+        return most_instances(self.instances, self.max_instances)
 
 
 class RoleSettings(_Table, frozen=True, kw_only=True):

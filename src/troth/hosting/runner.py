@@ -21,6 +21,7 @@ from granian.server.embed import Server
 from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.shedding import LOAD_HEADER, Load, Places, party_of, refuse
 from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
 from troth.hosting.wire import decode
 
@@ -30,14 +31,17 @@ QUIET_SECONDS = 1.0
 
 
 class Gate:
-    """An ASGI application around another: counts what is in flight and answers the readiness question.
+    """An ASGI application around another: counts what is in flight, refuses what is too much, and answers the
+    readiness question.
 
     No request arrives before the lifespan startup is done, so whoever gets an answer finds it done.
     """
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._places = Places()
         self._in_flight = 0
+        self._answered = 0
         self._endless: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -53,14 +57,43 @@ class Gate:
         if scope["type"] == "http" and scope["path"] == ENDINGS_PATH:
             await self._answer_without_end(scope, receive, send)
             return
+        party = party_of(scope)
+        if scope["type"] == "http" and not self._places.take(party):
+            await refuse(scope, send, self._places.refused)
+            return
         self._in_flight += 1
         self._idle.clear()
         try:
-            await self._application(scope, receive, self._closing(scope, send))
+            await self._answer(scope, receive, send, party)
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
                 self._idle.set()
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send, party: str) -> None:
+        """A request holds its place until its answer begins: what is sent slowly, or for hours, waits for
+        nothing here."""
+        holds = scope["type"] == "http"
+
+        async def begun(message: Message) -> None:
+            nonlocal holds
+            if holds:
+                holds = False
+                self._places.give_back(party)
+                self._answered += 1
+            await send(message)
+
+        try:
+            await self._application(scope, receive, self._closing(scope, begun))
+        finally:
+            if holds:
+                self._places.give_back(party)
+
+    def load(self) -> Load:
+        """How much there is to do."""
+        waiting = self._places.waiting
+        standing = self._in_flight - waiting + len(self._endless)
+        return Load(waiting, standing, self._answered, self._places.refused)
 
     async def drain(self, seconds: float) -> None:
         """Return once nothing has been in flight for a moment, or after so many seconds."""
@@ -103,7 +136,12 @@ class Gate:
 
     async def _answer_ready(self, send: Send) -> None:
         status, body = (503, b"draining\n") if self._draining else (200, b"ready\n")
-        headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
+        load = self.load().write().encode()
+        headers = [
+            (b"content-type", b"text/plain"),
+            (b"cache-control", b"no-store"),
+            (LOAD_HEADER.encode(), load),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

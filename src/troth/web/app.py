@@ -1,5 +1,6 @@
 """The web service: every route of a client domain that is not the customer's application."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +29,7 @@ from troth.web import (
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.problem import Send, read_request_id, send_problem
+from troth.web.throttle import Throttle
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.web import WebServices, open_services, read_web_configuration
 
@@ -51,6 +53,7 @@ class Application:
 
     def __init__(self, configuration: WebConfiguration) -> None:
         self._configuration = configuration
+        self._throttle = Throttle(configuration.client_per_second, configuration.network_per_second)
         self._router = Router(lifespan=self._live, default=_nothing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +68,7 @@ class Application:
             await send(message)
 
         try:
+            self._throttle.check(scope["headers"], time.monotonic())
             await self._router(scope, receive, note)
         except Exception as error:
             if began:

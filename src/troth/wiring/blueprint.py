@@ -27,7 +27,8 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
     It names the file of the root key and holds no secret itself. `connections` to the database are the most
     that it may have at once. `mail` says whether the keeper sends messages; `breached` lists passwords;
-    `name_servers` are asked whose a domain is, those of this machine when there are none.
+    `name_servers` are asked whose a domain is, those of this machine when there are none. What one client and
+    one network may ask in a second has no bound at 0.
     """
 
     platform: str
@@ -41,6 +42,8 @@ class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     breached: Path | None = None
     name_servers: tuple[str, ...] = ()
     name_server_port: int = 53
+    client_per_second: int = 0
+    network_per_second: int = 0
 
 
 class Blueprint:

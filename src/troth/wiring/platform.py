@@ -284,13 +284,15 @@ class Platform:
             database=self._database.target(APP),
             root_key=self._state.root_key,
             https_port=self._services.face.https_port,
-            connections=connections_for(self._settings.web.instances),
+            connections=connections_for(self._settings.web.most),
             collections=dict(self._settings.collections),
             public={name: app.public for name, app in self._settings.apps.items()},
             mail=self._settings.mail is not None,
             breached=self._settings.passwords.breached,
             name_servers=self._settings.dns.servers,
             name_server_port=self._settings.dns.port,
+            client_per_second=self._settings.web.client_per_second,
+            network_per_second=self._settings.web.network_per_second,
         )
 
     async def _declare(self, tell: Tell) -> str:

@@ -1,0 +1,113 @@
+"""Which requests an instance takes when more come than it can carry: fairly, and never a queue without end.
+
+An instance is one event loop: whatever waits for its answer there waits for all before it. So the number of
+those is bounded. Beyond the bound, and for who has more than a fair share a little before, the answer is 503
+at once, with the time after which to come again; what is refused costs almost nothing.
+"""
+
+import msgspec
+
+from troth.hosting.streams import Message, Send
+
+MOST_WAITING = 128
+"""Requests that may wait for their answer at one instance. At a few milliseconds each, the last waits for
+less than a second."""
+
+_OPEN_TO_ALL = 0.75
+"""While less than this part of the places is taken, nobody's share is looked at."""
+
+_RETRY_SECONDS = 3
+
+_PAGE = (
+    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>Too busy</title>'
+    b'<meta name="viewport" content="width=device-width"><h1>Too many people are here right now.</h1>'
+    b"<p>Please try again in a few seconds.</p></html>"
+)
+_PROBLEM = msgspec.json.encode(
+    {
+        "type": "urn:troth:problem:busy",
+        "title": "Too much to do right now",
+        "status": 503,
+        "detail": "Nothing was done. Send the request again after the time in Retry-After.",
+        "code": "busy",
+    }
+)
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What an instance says of itself: requests that wait for their answer, answers that are still being sent
+    (streams), and how many were answered and refused since it began."""
+
+    waiting: int = 0
+    standing: int = 0
+    answered: int = 0
+    refused: int = 0
+
+    def write(self) -> str:
+        """The value of the header."""
+        return f"{self.waiting} {self.standing} {self.answered} {self.refused}"
+
+    @classmethod
+    def read(cls, text: str) -> "Load":
+        """Raises ValueError on anything else than `write` makes."""
+        waiting, standing, answered, refused = map(int, text.split(" "))
+        return cls(waiting, standing, answered, refused)
+
+
+LOAD_HEADER = "x-troth-load"
+"""In the answer to the readiness question. The edge never shows it to a client."""
+
+
+class Places:
+    """The places of an instance, and who takes them: `party` is a client domain, so a tenant."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._most = most
+        self._taken: dict[str, int] = {}
+        self.waiting = 0
+        self.refused = 0
+
+    def take(self, party: str) -> bool:
+        """Whether there is a place for one more request of this party; one that was taken is given back.
+
+        The last quarter is kept for parties with less than a fair share, so that a flood for one domain is
+        felt by that domain alone: whoever else comes finds a place.
+        """
+        own = self._taken.get(party, 0)
+        parties = len(self._taken) + (not own)
+        fair = own < max(1.0, self._most / (parties + 1 / 3))
+        if self.waiting >= self._most or not (fair or self.waiting < self._most * _OPEN_TO_ALL):
+            self.refused += 1
+            return False
+        self._taken[party] = own + 1
+        self.waiting += 1
+        return True
+
+    def give_back(self, party: str) -> None:
+        """The answer has begun, or will never come."""
+        self.waiting -= 1
+        own = self._taken.pop(party) - 1
+        if own:
+            self._taken[party] = own
+
+
+def party_of(scope: Message) -> str:
+    """The client domain that a request is for; the edge lets nothing pass that names another."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return host.decode("latin-1").lower().rsplit(":", 1)[0]
+
+
+async def refuse(scope: Message, send: Send, number: int) -> None:
+    """503, for a person or for a program. `number` counts refusals: those who were refused together are not
+    all told to come again together."""
+    accepts = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+    for_a_person = b"text/html" in accepts and scope["method"] in ("GET", "HEAD")
+    body = _PAGE if for_a_person else _PROBLEM
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8" if for_a_person else b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", str(1 + number % _RETRY_SECONDS).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,167 @@
+"""What an instance refuses when too much comes: fairly, at once, and with a time to come again."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from troth.hosting.health import READY_PATH
+from troth.hosting.runner import Gate
+from troth.hosting.shedding import Load, Places, party_of
+from troth.hosting.streams import Message, Receive, Send
+
+
+def fill(places: Places, party: str, tries: int) -> int:
+    """How many of so many requests in a row were taken."""
+    return sum(places.take(party) for _ in range(tries))
+
+
+def test_one_party_alone_gets_most_places_but_never_all() -> None:
+    assert fill(Places(128), "flood", 1000) == 96
+
+
+def test_a_flood_of_one_leaves_places_for_whoever_else_comes() -> None:
+    places = Places(128)
+    fill(places, "flood", 1000)
+    assert fill(places, "quiet", 20) == 20
+    assert fill(places, "other", 10) == 10
+
+
+def test_in_the_end_two_that_want_all_have_about_half_each() -> None:
+    places = Places(128)
+    held = {"first": fill(places, "first", 1000), "second": 0}
+    for _ in range(2000):  # an answer begins, and both ask again at once
+        leaver = max(held, key=lambda one: held[one])
+        places.give_back(leaver)
+        held[leaver] -= 1
+        for party in held:
+            held[party] += fill(places, party, 3)
+    assert places.waiting == sum(held.values()) <= 128
+    assert abs(held["first"] - held["second"]) <= 20
+
+
+def test_many_parties_each_find_a_place_and_the_bound_holds() -> None:
+    places = Places(128)
+    fill(places, "flood", 1000)
+    taken = [fill(places, f"party-{number}", 5) for number in range(200)]
+    assert places.waiting <= 128
+    assert taken[:6] == [5] * 6
+
+
+def test_what_is_given_back_is_forgotten() -> None:
+    places = Places(4)
+    assert fill(places, "one", 3) == 3
+    for _ in range(3):
+        places.give_back("one")
+    assert places.waiting == 0
+    assert places._taken == {}  # pyright: ignore[reportPrivateUsage] - no table may grow
+
+
+@pytest.mark.parametrize(
+    "host, party", [(b"a.example:8443", "a.example"), (b"A.example", "a.example"), (None, "")]
+)
+def test_the_party_is_the_client_domain(host: bytes | None, party: str) -> None:
+    headers = [] if host is None else [(b"host", host)]
+    assert party_of({"headers": headers}) == party
+
+
+def test_a_load_reads_what_it_writes() -> None:
+    load = Load(3, 12, 10_234, 4)
+    assert Load.read(load.write()) == load
+    with pytest.raises(ValueError, match=r"."):
+        Load.read("3 twelve 1 1")
+
+
+class Busy:
+    """An application that answers once it is told to, then keeps its stream open until it is let go."""
+
+    def __init__(self) -> None:
+        self.answer, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await self.answer.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.let_go.wait()
+        await send({"type": "http.response.body", "body": b"done"})
+
+
+class Caller:
+    """One request to a gate, and what it was answered."""
+
+    def __init__(
+        self, gate: Gate, path: str = "/", *, host: bytes = b"a.example", accept: bytes = b""
+    ) -> None:
+        self.messages: list[Message] = []
+        headers = [(b"host", host), (b"accept", accept)]
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "headers": headers,
+            "http_version": "1.1",
+        }
+        self.task = asyncio.ensure_future(gate(scope, self._receive, self._send))
+
+    @property
+    def status(self) -> int:
+        return self.messages[0]["status"] if self.messages else 0
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.messages[0]["headers"])
+
+    async def _receive(self) -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+async def load_of(gate: Gate) -> Load:
+    asked = Caller(gate, READY_PATH)
+    await asked.task
+    return Load.read(asked.headers[b"x-troth-load"].decode())
+
+
+async def test_beyond_its_places_an_instance_refuses_at_once_and_says_when_to_come_again() -> None:
+    busy = Busy()
+    gate = Gate(busy)
+    callers = [Caller(gate) for _ in range(120)]
+    await asyncio.sleep(0)
+    refused = [one for one in callers if one.status == 503]
+    assert len(refused) == 24
+    assert {int(one.headers[b"retry-after"]) for one in refused} == {1, 2, 3}
+    assert json.loads(refused[0].messages[1]["body"])["code"] == "busy"
+    page = Caller(gate, accept=b"text/html,*/*")
+    await page.task
+    assert page.status == 503
+    assert page.messages[1]["body"].startswith(b"<!doctype html>")
+    other = Caller(gate, host=b"b.example")
+    busy.answer.set()
+    busy.let_go.set()
+    await asyncio.gather(*(one.task for one in (*callers, other)))
+    assert other.status == 200, "another domain's request found a place"
+    assert await load_of(gate) == Load(waiting=0, standing=0, answered=97, refused=25)
+
+
+async def test_streams_that_have_begun_take_no_place() -> None:
+    busy = Busy()
+    busy.answer.set()
+    gate = Gate(busy)
+    streams = [Caller(gate) for _ in range(500)]
+    await asyncio.sleep(0)
+    assert {one.status for one in streams} == {200}
+    assert await load_of(gate) == Load(waiting=0, standing=500, answered=500)
+    busy.let_go.set()
+    await asyncio.gather(*(one.task for one in streams))
+
+
+async def test_an_application_that_fails_gives_its_place_back() -> None:
+    async def fails(scope: Message, receive: Receive, send: Send) -> None:
+        raise ValueError("a defect of the application")
+
+    gate = Gate(fails)
+    callers = [Caller(gate) for _ in range(5)]
+    await asyncio.gather(*(one.task for one in callers), return_exceptions=True)
+    assert (await load_of(gate)).waiting == 0
