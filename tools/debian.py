@@ -34,6 +34,7 @@ PROGRAMS = {
     "openssl": Program(("openssl",), "usr/bin/openssl", question="version"),
     "curl": Program(("curl",), "usr/bin/curl"),
     "pebble": Program(("pebble",), "usr/bin/pebble", alone=True, question="-help"),
+    "nft": Program(("nftables",), "usr/sbin/nft"),
     "ip": Program(("iproute2",), "bin/ip", question="-V"),
     "certutil": Program(("libnss3-tools",), "usr/bin/certutil", question="-H", answer=1),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),

@@ -13,6 +13,7 @@ from troth.core.database_checks import check_database
 from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
 from troth.core.names import SESSION_CLIENT
+from troth.core.network_checks import check_networks
 from troth.core.policy import MAX_EMAIL_DOMAINS
 from troth.core.registration import RegistrationFault, declared_registration, registration_faults
 from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
@@ -347,6 +348,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_backup,
     _check_acme,
     _check_domains,
+    check_networks,
     _check_apps,
     _check_scopes,
     _check_clients,

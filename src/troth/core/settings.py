@@ -149,6 +149,19 @@ class BackupSettings(_Table, frozen=True, kw_only=True):
     lock_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
 
 
+class FirewallSettings(_Table, frozen=True, kw_only=True):
+    """What this machine's packet filter lets pass besides the edge and the places (`troth firewall`).
+
+    `administrators` are the networks that may reach `ssh_port`; `time_servers` are asked for the time (NTP);
+    `outgoing` (`host:port` or `network:port`) is what this machine itself fetches, such as its updates.
+    """
+
+    administrators: tuple[str, ...] = ()
+    ssh_port: Port = 22
+    time_servers: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()
+
+
 class RegionSettings(_Table, frozen=True, kw_only=True):
     """A region of one's own: the ISO 3166 code of its `country`, and who says so on which ground."""
 
@@ -207,12 +220,17 @@ class BrandingSettings(_Table, frozen=True, kw_only=True):
 
 
 class DomainSettings(_Table, frozen=True, kw_only=True):
-    """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone."""
+    """A client domain: the sign-in page, tokens and cookies of it serve this one domain alone.
+
+    With `allow` it answers these networks alone; `deny` are networks that it never answers.
+    """
 
     name: str
     tenant: str
     app: str
     branding: BrandingSettings
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 class CollectionSettings(_Table, frozen=True, kw_only=True):
@@ -280,6 +298,7 @@ class Document(_Table, frozen=True, kw_only=True):
     dns: DnsSettings = DnsSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     backup: BackupSettings | None = None
+    firewall: FirewallSettings = FirewallSettings()
     regions: dict[str, RegionSettings] = {}
     places: dict[str, PlaceSettings] = {}
     tenants: dict[str, TenantSettings]

@@ -7,6 +7,7 @@ then the application of its domain behind the question whose session it is.
 from typing import Any
 
 from troth.core.names import MUTUAL_TLS_PREFIX
+from troth.hosting.edge_networks import REFUSED, VARIABLE, refused_networks, refusing
 from troth.hosting.edge_proxy import (
     APP_HEADER,
     ask_known,
@@ -105,6 +106,7 @@ _DEFAULTS = {
 """Said for an application that does not say it itself; never over what it says."""
 
 _ERRORS = {
+    f"403{REFUSED}": ("network_denied", "This domain does not answer the network that you come from"),
     400: ("malformed", "The request cannot be read"),
     403: ("cross_site", "This request came from another site"),
     404: ("not_found", "There is nothing here"),
@@ -122,6 +124,7 @@ def public_routes(state: EdgeState) -> list[Json]:
     return [
         {"handle": [*_clean(), *_secure(), _log_upstream()]},
         *_strangers(state),
+        *refused_networks(state, refusing(_refuse(403))),
         *_refusals(),
         *_aliases(state),
         {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
@@ -161,6 +164,7 @@ def redirect_routes(state: EdgeState) -> list[Json]:
     }
     return [
         {"handle": [unsigned]},
+        *refused_networks(state, [{"handler": "static_response", "status_code": 403, "close": True}]),
         {"match": [ours], "handle": [redirect], "terminal": True},
         {"handle": [nothing if state.on_demand is None else ask_known(state, _HOST, [redirect], [nothing])]},
     ]
@@ -339,7 +343,7 @@ def _say(name: str, value: str) -> Json:
 def _describe() -> Json:
     return {
         "handler": "map",
-        "source": "{http.error.status_code}",
+        "source": f"{{http.error.status_code}}{{http.vars.{VARIABLE}}}",
         "destinations": ["{troth.code}", "{troth.title}"],
         "mappings": [{"input": str(status), "outputs": list(words)} for status, words in _ERRORS.items()],
         "defaults": ["internal", "Something went wrong on our side"],

@@ -32,11 +32,15 @@ def service_name(service: str) -> str:
 
 
 class EdgeDomain(msgspec.Struct, frozen=True):
-    """A client domain, the application behind it, and its certificate from the `public` authority."""
+    """A client domain, the application behind it, and its certificate from the `public` authority.
+
+    `allow` and `deny` are networks: whom it answers alone, and whom it never answers."""
 
     name: str
     app: str
     certificate: LeafFiles
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
     @property
     def alias(self) -> str:

@@ -227,7 +227,9 @@ class ServicesPart:
             https_port=self._ports.https,
             http_port=self._ports.http,
             domains=tuple(
-                EdgeDomain(one.name, one.app, self._certificates.files(_public(one.name)))
+                EdgeDomain(
+                    one.name, one.app, self._certificates.files(_public(one.name)), one.allow, one.deny
+                )
                 for one in self._settings.domains
             ),
             web=self._blueprint.places_of(WEB),
