@@ -15,16 +15,21 @@ from troth.data.failovers import Failover
 from troth.data.replicas import SCOPE, Member
 from troth.data.roles import SUPERUSER
 from troth.wiring.members import Hands, MemberWatch
+from troth.wiring.mending import EVERY_SECONDS, Mending, MendingTools
+from troth.wiring.places import forget_copy
 
 RESTART_SECONDS = 0.3
 
 
 class Keeper:
-    """Starts members again that it ended or that died, as the supervisor does."""
+    """Starts members again that it ended or that died, as the supervisor does, and mends those that cannot
+    help themselves."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.failovers: list[Failover] = []
         self.fenced: list[str] = []
+        self.mended: list[str] = []
+        self.remarks: dict[str, str] = {}
         self._cluster = cluster
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = MemberWatch(
@@ -34,6 +39,18 @@ class Keeper:
             Hands(cluster.patroni_pid, self._fence, self._release, self.failovers.append),
             SystemClock(),
         )
+        self._mending = Mending(
+            MendingTools(
+                members=lambda: cluster.replicas.members,
+                report=cluster.command.status,
+                server=cluster.patroni_pid,
+                damaged=self.watch.damaged,
+                copy_anew=self._copy_anew,
+                relieve=self._relieve,
+                remarks=self.remarks,
+            )
+        )
+        self._looking = asyncio.create_task(self._look())
 
     def member_died(self, member: Member) -> None:
         """Everything of a member is gone."""
@@ -44,8 +61,26 @@ class Keeper:
 
     async def close(self) -> None:
         """Start what is still to be started and look no more."""
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
         await asyncio.gather(*self._tasks)
         await self.watch.close()
+
+    async def _look(self) -> None:
+        while True:
+            done = await self._mending.work()
+            self.mended += [done] if done else []
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def _copy_anew(self, name: str) -> None:
+        member = self._cluster.replicas.member(name)
+        await self._cluster.stop_member(member)
+        await asyncio.to_thread(forget_copy, member.folder)
+        self._cluster.start_member(member)
+
+    async def _relieve(self, name: str, cause: str) -> None:
+        self.watch.expect(cause)
+        await self._cluster.switch_over(self._cluster.replicas.member(name))
 
     def _fence(self, member: Member) -> None:
         if self._cluster.patroni_pid(member) is None:

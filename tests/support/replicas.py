@@ -30,6 +30,9 @@ from troth.data.replicas import (
 )
 from troth.data.roles import OWNER, SUPERUSER, bootstrap
 
+PATIENCE = 180.0
+"""Seconds for a hang alone: on a machine that is busy with other things a first start takes over a minute."""
+
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
@@ -111,7 +114,7 @@ class Cluster:
                 await asyncio.sleep(0.05)
         for member in self.replicas.members:
             self.start_member(member)
-        await self.command.wait_until_ready(seconds=60)
+        await self.command.wait_until_ready(seconds=PATIENCE)
 
     async def prepare(self) -> None:
         """Roles, schema and migrations."""
@@ -138,6 +141,13 @@ class Cluster:
         if process is not None:
             process.kill()
             process.wait(10)
+
+    async def stop_member(self, member: Member) -> None:
+        """Patroni ends its PostgreSQL and itself, in order."""
+        process = self._processes.pop(member.name, None)
+        if process is not None:
+            process.terminate()
+            await _ended(process)
 
     def patroni_pid(self, member: Member) -> int | None:
         """Patroni's process, None while there is none."""
@@ -181,10 +191,10 @@ class Cluster:
 
     async def leader(self) -> Member:
         """The member that leads now."""
-        members = await self.command.wait_until_ready(seconds=60)
+        members = await self.command.wait_until_ready(seconds=PATIENCE)
         return self.replicas.member(next(member.name for member in members if member.role == "leader"))
 
-    async def complete(self, seconds: float = 60.0) -> tuple[MemberStatus, ...]:
+    async def complete(self, seconds: float = PATIENCE) -> tuple[MemberStatus, ...]:
         """The members, once all of them run on one timeline and acknowledge writes."""
         async with asyncio.timeout(seconds):
             while not self._is_complete(seen := await self.command.wait_until_ready(seconds=seconds)):  # noqa: ASYNC110

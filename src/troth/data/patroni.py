@@ -22,13 +22,15 @@ _SETTINGS_SECONDS = 30.0
 
 
 class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One member as the cluster sees it. `lag` is in bytes, None when it is not known."""
+    """One member as the cluster sees it. `lag` is in bytes, `replayed` a place in the log (LSN); None when it
+    is not known."""
 
     name: str
     role: Role
     state: str
     timeline: int | None = None
     lag: int | None = None
+    replayed: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -191,7 +193,7 @@ def read_cluster(answer: object, replicas: ReplicaSet) -> tuple[MemberStatus, ..
 
 
 def _read_member(entry: dict[str, object], ports: dict[str, int]) -> MemberStatus:
-    timeline, lag = entry.get("timeline"), entry.get("lag")
+    timeline, lag, replayed = entry.get("timeline"), entry.get("lag"), entry.get("replay_lsn")
     role = str(entry.get("role", "replica"))
     name = str(entry.get("name", ""))
     is_present = entry.get("port") == ports.get(name)
@@ -201,6 +203,7 @@ def _read_member(entry: dict[str, object], ports: dict[str, int]) -> MemberStatu
         state=str(entry.get("state", "unknown")) if is_present else "starting",
         timeline=timeline if isinstance(timeline, int) else None,
         lag=lag if isinstance(lag, int) else None,
+        replayed=replayed if isinstance(replayed, str) and is_present else None,
     )
 
 

@@ -25,15 +25,18 @@ PATIENCE = 1.0
 
 _BEAT = """
 select case when pg_is_in_recovery() then null
-       else pg_logical_emit_message(false, 'troth', 'pulse', true)::text end
+       else pg_logical_emit_message(false, 'troth', 'pulse', true)::text end,
+       (select coalesce(sum(checksum_failures), 0)::bigint from pg_stat_database)
 """
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """How one question went. `leads` is None when there was no answer to tell."""
+    """How one question went. `leads` is None when there was no answer to tell; `damaged` counts the pages
+    that failed their checksum when somebody read them."""
 
     answer: Answer
     leads: bool | None = None
+    damaged: int = 0
 
 
 class Pulse:
@@ -49,7 +52,8 @@ class Pulse:
         try:
             async with asyncio.timeout(PATIENCE):
                 connection = await self._connected()
-                return Beat("answers", await connection.fetchval(_BEAT) is not None)
+                row = await connection.fetchrow(_BEAT)
+                return Beat("answers", row is not None and row[0] is not None, row[1] if row else 0)
         except TimeoutError:
             self.close()
             return Beat("silent")

@@ -7,17 +7,31 @@ import msgspec
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """The set at one moment. `confirming` are the standbys whose confirmation the leader waits for; `absent`
-    the other members besides the leader, each with what is done about it."""
+    the other members besides the leader, each with what is done about it. `remarks` are on members that do
+    their part, and may soon do it no more."""
 
     size: int
     leader: str | None
     confirming: tuple[str, ...]
     absent: Mapping[str, str]
+    remarks: Mapping[str, str] = {}
 
 
 def explain(standing: Standing) -> str:
     """What a person wants to know: are writes taken, and would they survive the loss of the leader now?"""
-    return " ".join(filter(None, (_leading(standing), _missing(standing.absent))))
+    return " ".join(filter(None, (_leading(standing), _told(standing.absent), _told(standing.remarks))))
+
+
+def describe_absence(condition: str | None, state: str) -> str:
+    """What is done about a member that confirms nothing: the condition of its process, None when it has none,
+    and what the set last knew of it."""
+    if condition is None:
+        return "was taken out of service for a moment"
+    if condition != "running":
+        return "ended and is started again"
+    if state in ("running", "streaming"):
+        return "does not follow yet"
+    return f"is {state}" if state else "is being started"
 
 
 def _leading(standing: Standing) -> str:
@@ -39,8 +53,8 @@ def _leading(standing: Standing) -> str:
     )
 
 
-def _missing(absent: Mapping[str, str]) -> str:
-    return " ".join(f"{name} {doing}." for name, doing in absent.items())
+def _told(members: Mapping[str, str]) -> str:
+    return " ".join(f"{name} {doing}." for name, doing in members.items())
 
 
 def _either(names: Iterable[str]) -> str:

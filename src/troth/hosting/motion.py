@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def activity(members: Iterable[Process]) -> Activity:
 def family(pid: int) -> tuple[Process, ...]:
     """A process and everything below it."""
     return processes.descendants({pid}, processes.everything())
+
+
+def works_long(pid: int, seconds: float) -> bool:
+    """Whether something below this process has lived for so many seconds, and so is more than an attempt."""
+    born_before = (time.clock_gettime(time.CLOCK_BOOTTIME) - seconds) * os.sysconf("SC_CLK_TCK")
+    return any(one.pid != pid and one.started <= born_before for one in family(pid))
 
 
 def working_in(folder: Path) -> tuple[Process, ...]:

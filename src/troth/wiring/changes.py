@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 
 from troth.core.errors import PlatformError, UsageError
+from troth.data.consensus import consensus_is_ready
 from troth.data.postgres import find_binaries
 from troth.data.replicas import Member
 from troth.data.roles import SUPERUSER
 from troth.data.settling import settle
 from troth.hosting.plan import Tell
 from troth.wiring.database import DatabasePart
-from troth.wiring.places import forget_member
+from troth.wiring.places import forget_copy, forget_member
 
 COPY_SECONDS = 3600.0
 """For a new member to have copied the database."""
@@ -59,6 +60,29 @@ class Changes:
         async with self._one_at_a_time:
             return await self._upgrade(tell, binaries)
 
+    async def copy_anew(self, name: str) -> None:
+        """Delete the copy of a standby that is no use, and have it copy the database from the leader again.
+        Returns once it has begun. Raises PlatformError when nobody else leads or the consensus store is
+        away, for then it would have nothing to copy."""
+        async with self._one_at_a_time:
+            database = self._database
+            member = database.replicas.member(name)
+            client = database.replicas.consensus_client
+            if await self._leader() == member or not await consensus_is_ready(database.consensus, client):
+                raise PlatformError(f"There is nobody whom {name} could copy now; it keeps what it has.")
+            await database.stop_member(name)
+            try:
+                await asyncio.to_thread(forget_copy, member.folder)
+            finally:
+                database.start_member(member)
+
+    async def relieve(self, name: str, cause: str) -> None:
+        """Hand the lead over from a leader that should not go on for this cause. Raises UsageError when no
+        standby can take it, PlatformError."""
+        async with self._one_at_a_time:
+            if (await self._leader()).name == name:
+                await self._switch_over(_say_nothing, "", cause)
+
     @asynccontextmanager
     async def without_standby(self) -> AsyncGenerator[str]:
         """A standby is out of service for as long as the block lasts; yields its name. Raises PlatformError
@@ -75,7 +99,7 @@ class Changes:
                 self._database.start_member(member)
                 await self._confirms(member.name, RETURN_SECONDS)
 
-    async def _switch_over(self, tell: Tell, candidate: str) -> str:
+    async def _switch_over(self, tell: Tell, candidate: str, cause: str = "") -> str:
         leader = await self._leader()
         standbys = sorted(await self._database.streaming() - {leader.name})
         chosen = candidate or (standbys[0] if standbys else "")
@@ -87,7 +111,7 @@ class Changes:
                 hint=f"Those that can: {', '.join(standbys) or 'none'}",
             )
         tell(f"{leader.name} hands its lead to {chosen}")
-        self._database.watch.expect(f"{leader.name} handed its lead over on request")
+        self._database.watch.expect(cause or f"{leader.name} handed its lead over on request")
         replicas = self._database.replicas
         await self._database.command.hand_over(replicas.member(leader.name), replicas.member(chosen))
         await self._writes()
@@ -228,6 +252,10 @@ async def _or_not(holds: Callable[[], Awaitable[bool]]) -> bool:
         return await holds()
     except PlatformError:
         return False
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody asked."""
 
 
 def _names(members: tuple[Member, ...]) -> str:

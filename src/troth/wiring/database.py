@@ -35,7 +35,7 @@ from troth.data.replicas import (
     write_member,
 )
 from troth.data.roles import OWNER, SUPERUSER, bootstrap
-from troth.data.standing import Standing
+from troth.data.standing import Standing, describe_absence
 from troth.hosting.crashes import Exit
 from troth.hosting.crashes import describe as describe_exit
 from troth.hosting.plan import Step, Tell
@@ -43,6 +43,7 @@ from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.certificates import Certificates
 from troth.wiring.layout import Layout
 from troth.wiring.members import Hands, MemberWatch
+from troth.wiring.mending import RESTART
 from troth.wiring.places import MOST, begin_again, clear_forgotten, finish_first_start, member_names
 from troth.wiring.waiting import until
 
@@ -93,6 +94,8 @@ class DatabasePart:
         self._supervisor = supervisor
         self._processes: list[Supervised] = []
         self._lagging: set[Member] = set()
+        self.remarks: dict[str, str] = {}
+        """On members that cannot help themselves, see `wiring.mending`."""
         self.before_stop: list[Callable[[], Awaitable[None]]] = []
         binaries, etcd = programs
         self._layout = Layout(state, certificates, ports, member_names(state, max(members, MOST)))
@@ -103,7 +106,7 @@ class DatabasePart:
             self.replicas,
             self.command,
             self.target(SUPERUSER),
-            Hands(self._patroni_of, self._fence, self._release, self._note_failover),
+            Hands(self.patroni_of, self._fence, self._release, self._note_failover),
             SystemClock(),
         )
 
@@ -159,27 +162,19 @@ class DatabasePart:
         states = {one.name: one.state for one in reported}
         leader = next((one.name for one in reported if one.role == "leader" and one.is_running), None)
         others = [one.name for one in self.replicas.members if one.name != leader]
+        absent = [name for name in others if name not in (streaming or ())]
         return Standing(
             size=len(self.replicas.members),
             leader=None if streaming is None else leader,
             confirming=tuple(name for name in others if name in (streaming or ())),
-            absent={
-                name: self.doing(name, states.get(name, ""))
-                for name in others
-                if name not in (streaming or ())
-            },
+            absent={name: self.doing(name, states.get(name, "")) for name in absent},
+            remarks={name: remark for name, remark in self.remarks.items() if name not in absent},
         )
 
     def doing(self, name: str, state: str) -> str:
         """What is done about a member that confirms nothing."""
         process = self._process_of(name)
-        if process is None:
-            return "was taken out of service for a moment"
-        if process.condition != "running":
-            return "ended and is started again"
-        if state in ("running", "streaming"):
-            return "does not follow yet"
-        return f"is {state}" if state else "is being started"
+        return self.remarks.get(name) or describe_absence(process.condition if process else None, state)
 
     async def judge_elsewhere(self) -> Finding | None:
         """The verdict of data.replicas on a set that does not run here; this one does."""
@@ -192,7 +187,8 @@ class DatabasePart:
             return (error.public,)
         missing = {one.name for one in self.replicas.members} - {one.name for one in members}
         idle = tuple(f"{one.name} is {one.state}" for one in members if not one.is_running)
-        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle)
+        told = (f"{name} {remark}" for name, remark in self.remarks.items())
+        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *told)
 
     async def renew_certificates(self) -> str:
         """Renew what is due and have every member read it; etcd reads its files at each handshake."""
@@ -278,7 +274,9 @@ class DatabasePart:
         """Start its Patroni with the configuration that is written now."""
         write_member(self.replicas, member)
         self._processes.append(
-            self._supervisor.start(member_process(self.replicas, member), on_exit=self._note_exit)
+            self._supervisor.start(
+                member_process(self.replicas, member), restart=RESTART, on_exit=self._note_exit
+            )
         )
 
     async def stop_member(self, name: str) -> None:
@@ -335,7 +333,8 @@ class DatabasePart:
     def _process_of(self, name: str) -> Supervised | None:
         return next((one for one in self._processes if one.spec.name == name), None)
 
-    def _patroni_of(self, member: Member) -> int | None:
+    def patroni_of(self, member: Member) -> int | None:
+        """The first process of a member's Patroni, None while there is none."""
         process = self._process_of(member.name)
         return process.pid if process else None
 

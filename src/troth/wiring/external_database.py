@@ -90,6 +90,7 @@ class ExternalDatabase(DatabasePart):
         self._places_of = dict(zip(settings.hosts, settings.regions, strict=True))
         self._processes = []
         self.before_stop = []
+        self.remarks = {}
         self.replicas = self._describe(state, binaries)
         self.command = Command(self.replicas)
 

@@ -62,6 +62,8 @@ class MemberWatch:
         self, replicas: ReplicaSet, command: Command, target: DatabaseTarget, hands: Hands, clock: Clock
     ) -> None:
         self.leader: str | None = None
+        self.damaged: set[str] = set()
+        """Members with pages that fail their checksum, until they have a new copy."""
         self._replicas, self._command, self._target = replicas, command, target
         self._hands, self._clock = hands, clock
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -122,6 +124,9 @@ class MemberWatch:
         beat, rest = await asyncio.gather(pulse.ask(), self._command.answers(member))
         if beat.leads:
             self._note_leader(member.name)
+        if beat.damaged and member.name not in self.damaged:
+            _log.error("%s: pages of its data fail their checksum (%d so far)", member.name, beat.damaged)
+            self.damaged.add(member.name)
         looks.append(await asyncio.to_thread(self._see, member, beat.answer, rest))
         if not is_suspect(looks[-1]):
             return EVERY

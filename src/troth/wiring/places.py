@@ -54,6 +54,16 @@ def forget_member(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def forget_copy(folder: Path) -> None:
+    """Remove a member's data and leave the rest of its folder, so that it copies the database again."""
+    for _ in range(2):  # first what a removal that was cut short has left
+        if (folder / _GONE).exists():
+            shutil.rmtree(folder / _GONE)
+        if (folder / "data").exists():
+            (folder / "data").rename(folder / _GONE)
+            _sync(folder)
+
+
 def clear_forgotten(state: State) -> None:
     """Finish removals that were cut short."""
     for folder in state.members.glob(f"*/{_GONE}"):

@@ -227,6 +227,7 @@ class Platform:
                     limit=receipts.LIMIT_SECONDS,
                 ),
                 *self._backups.duties(),
+                *self._replicas.duties(),
                 Duty(name="outgoing connections", every=residency.EVERY_SECONDS, work=self._residency.work),
             ),
             status={

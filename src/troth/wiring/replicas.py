@@ -11,10 +11,11 @@ from troth.core.errors import PlatformError, TrothError, UsageError
 from troth.core.state import State
 from troth.data.failovers import describe_failover, read_failovers
 from troth.data.standing import explain
-from troth.hosting.plan import Action, Tell
+from troth.hosting.plan import Action, Duty, Tell
 from troth.wiring.administration.office import Answer, read_arguments
 from troth.wiring.changes import Changes
 from troth.wiring.database import DatabasePart
+from troth.wiring.mending import MendingTools, mending_duty
 
 WithoutStandby = Callable[[], AbstractAsyncContextManager[str]]
 _LINES = 200
@@ -55,6 +56,22 @@ class Replicas:
     def drills(self) -> tuple[WithoutStandby, ...]:
         """How a drill takes a standby out of service; nothing where the members run elsewhere."""
         return (self.changes.without_standby,) if self._database.is_here else ()
+
+    def duties(self) -> tuple[Duty, ...]:
+        """Members that cannot help themselves are mended, where they run here."""
+        database = self._database
+        if not database.is_here:
+            return ()
+        tools = MendingTools(
+            members=lambda: database.replicas.members,
+            report=database.report,
+            server=database.patroni_of,
+            damaged=database.watch.damaged,
+            copy_anew=self.changes.copy_anew,
+            relieve=self.changes.relieve,
+            remarks=database.remarks,
+        )
+        return (mending_duty(tools),)
 
     def actions(self) -> dict[str, Action]:
         """By the names under which the control socket knows them."""

@@ -1,0 +1,171 @@
+"""The keeper's care for members that cannot help themselves: copied anew, or relieved of the lead.
+
+A standby that does not come back (`data.mending` says when), or whose pages fail their checksum, gets a new
+copy from the leader. A leader whose disk is as good as full, or whose pages fail, hands its lead to a standby
+that is better off, before PostgreSQL has to stop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from troth.core.errors import PlatformError, TrothError
+from troth.data.mending import LOW, Sight, describe_room, has_room, is_stuck, pause_after, roomier
+from troth.data.patroni import MemberStatus
+from troth.data.replicas import Member
+from troth.hosting.backoff import Restart
+from troth.hosting.motion import works_long
+from troth.hosting.plan import Duty
+
+EVERY_SECONDS = 2.0
+
+LIMIT_SECONDS = 300.0
+"""For a member to stop and its copy to be deleted; the new one is not waited for."""
+
+RESTART = Restart(longest=5.0, steady=20.0)
+"""A database member that ended is tried again soon, however often it has failed: as long as it is away, one
+copy of each write is missing."""
+
+_WORK_SECONDS = 2.0
+_SIGHTS = 256
+_log = logging.getLogger(__name__)
+
+
+class MendingTools(msgspec.Struct, frozen=True):
+    """What is known and done by others. `server` is the first process of a member's Patroni here, None while
+    there is none; `damaged` the members with pages that fail their checksum; for `copy_anew` and `relieve`
+    see `Changes`; `remarks` is what the status says of members."""
+
+    members: Callable[[], tuple[Member, ...]]
+    report: Callable[[], Awaitable[tuple[MemberStatus, ...]]]
+    server: Callable[[Member], int | None]
+    damaged: set[str]
+    copy_anew: Callable[[str], Awaitable[None]]
+    relieve: Callable[[str, str], Awaitable[None]]
+    remarks: dict[str, str]
+
+
+class Mending:
+    """Looks at every member now and then. `work` is a duty of the keeper's."""
+
+    def __init__(self, tools: MendingTools) -> None:
+        self._tools = tools
+        self._sights: dict[str, deque[Sight]] = {}
+        self._copies: dict[str, tuple[int, float]] = {}
+
+    async def work(self) -> str:
+        """One look, and what follows from it; returns what was done in a sentence."""
+        try:
+            reported = await self._tools.report()
+        except TrothError:
+            return ""
+        leader = next((one.name for one in reported if one.role == "leader" and one.is_running), None)
+        members = {one.name: one for one in self._tools.members()}
+        free = {name: await asyncio.to_thread(free_bytes, one.folder) for name, one in members.items()}
+        self._remark(members, free)
+        if leader not in members:
+            self._sights.clear()
+            return ""
+        confirming = [
+            one.name for one in reported if one.role == "quorum_standby" and one.state == "streaming"
+        ]
+        done = [await self._relieve(leader, free, confirming)]
+        states = {one.name: one for one in reported}
+        for name in sorted(members.keys() - {leader}):
+            done += [await self._look(members[name], members[leader], states.get(name), confirming)]
+        return "; ".join(filter(None, done))
+
+    async def _relieve(self, leader: str, free: Mapping[str, int], confirming: list[str]) -> str:
+        sound = [name for name in confirming if name not in self._tools.damaged]
+        if leader in self._tools.damaged and sound:
+            cause = f"pages of {leader} fail their checksum"
+        elif roomier(leader, free, sound):
+            cause = f"the disk of {leader} is as good as full"
+        else:
+            return ""
+        try:
+            await self._tools.relieve(leader, cause)
+        except TrothError as error:
+            _log.error("%s, but its lead was not handed over: %s", cause, error.public)
+            return ""
+        return f"{cause}; it handed its lead over"
+
+    async def _look(
+        self, member: Member, leader: Member, status: MemberStatus | None, confirming: list[str]
+    ) -> str:
+        sights = self._sights.setdefault(member.name, deque(maxlen=_SIGHTS))
+        sights.append(await asyncio.to_thread(self._see, member, status))
+        spare = [name for name in confirming if name != member.name]
+        if member.name in self._tools.damaged and spare:
+            return await self._copy_anew(member, leader, "pages of its data fail their checksum")
+        if sights[-1].follows and member.name not in self._tools.damaged:
+            self._copies.pop(member.name, None)
+        if is_stuck(sights):
+            return await self._copy_anew(member, leader, f"it was {sights[-1].state} and came no further")
+        return ""
+
+    def _see(self, member: Member, status: MemberStatus | None) -> Sight:
+        pid = self._tools.server(member)
+        return Sight(
+            at=time.monotonic(),
+            state=status.state if status else "missing",
+            working=pid is not None and works_long(pid, _WORK_SECONDS),
+            replayed=status.replayed if status else None,
+        )
+
+    async def _copy_anew(self, member: Member, leader: Member, why: str) -> str:
+        copies, last = self._copies.get(member.name, (0, 0.0))
+        if time.monotonic() - last < pause_after(copies):
+            return ""
+        own, needed = await asyncio.to_thread(lambda: (size(member.data), size(leader.data)))
+        if not has_room(own, free_bytes(member.folder), needed):
+            return ""  # the remark on its disk says so
+        try:
+            await self._tools.copy_anew(member.name)
+        except PlatformError as error:
+            _log.error("%s was to copy the database anew: %s", member.name, error.public)
+            return ""
+        self._copies[member.name] = copies + 1, time.monotonic()
+        self._tools.damaged.discard(member.name)
+        self._sights.pop(member.name, None)
+        return f"{member.name} copies the database anew: {why}"
+
+    def _remark(self, members: Mapping[str, Member], free: Mapping[str, int]) -> None:
+        """What `troth status` says of a member besides what the set knows."""
+        self._tools.remarks.clear()
+        for name, member in members.items():
+            if name in self._tools.damaged:
+                self._tools.remarks[name] = (
+                    "has pages that fail their checksum, and is to copy the database anew"
+                )
+            if free[name] < LOW:
+                self._tools.remarks[name] = describe_room(free[name], str(member.folder))
+
+
+def mending_duty(tools: MendingTools) -> Duty:
+    """For the keeper."""
+    work = Mending(tools).work
+    return Duty(name="mending of members", every=EVERY_SECONDS, work=work, limit=LIMIT_SECONDS)
+
+
+def free_bytes(folder: Path) -> int:
+    """What anybody but root may still write there."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder, as far as they stay while one looks."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(where, name).lstat().st_size
+    return total
