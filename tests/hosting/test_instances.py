@@ -13,7 +13,8 @@ from support.waiting import until
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting import isolation, processes
-from troth.hosting.instances import Fleet, Phase, Prepared, next_phase, replacement_order
+from troth.hosting.instance import Change, Phase, Prepared, Release, next_phase
+from troth.hosting.instances import Fleet, replacement_order
 from troth.hosting.ports import free_ports
 from troth.hosting.supervisor import Supervisor
 
@@ -55,6 +56,7 @@ class Hall:
         self.fleet = Fleet(
             "toy",
             2,
+            release=Release(name="one", target="toy:app", folder=folder),
             supervisor=self.supervisor,
             prepare=self._prepare,
             is_ready=answers,
@@ -62,7 +64,7 @@ class Hall:
             start_seconds=10.0,
         )
 
-    async def _prepare(self, slot: str, generation: int) -> Prepared:
+    async def _prepare(self, slot: str, generation: int, release: Release) -> Prepared:
         endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
         spec = ProcessSpec(
             name=slot,
@@ -175,6 +177,67 @@ async def test_a_sick_instance_is_suspect_until_it_answers_again(hall: Hall) -> 
     (hall.folder / "sick").unlink()
     assert await hall.fleet.check() == ()
     assert hall.phases() == ["ready", "ready"]
+
+
+async def test_a_fleet_grows_and_shrinks_by_whole_instances(hall: Hall) -> None:
+    await hall.fleet.start()
+    await hall.fleet.resize(3)
+    assert [view.name for view in hall.fleet.views()] == ["toy-1", "toy-2", "toy-3"]
+    await hall.fleet.resize(1)
+    assert [view.name for view in hall.fleet.views()] == ["toy-1"]
+    assert await answers(hall.fleet.in_balancing()[0])
+
+
+async def test_a_fleet_that_cannot_grow_keeps_what_it_has(hall: Hall) -> None:
+    await hall.fleet.start()
+    (hall.folder / "broken").touch()
+    with pytest.raises(PlatformError, match="toy-3 ended before it was ready"):
+        await hall.fleet.resize(3)
+    assert hall.phases() == ["ready", "ready"]
+
+
+async def test_a_new_release_stands_beside_the_old_one_until_it_is_let_in(hall: Hall) -> None:
+    await hall.fleet.start()
+    old = hall.fleet.instances
+    two = Release(name="two", target="toy:app", folder=hall.folder)
+    new = await hall.fleet.add(release=two, beside=old[0], held=True)
+    assert new.endpoint not in hall.fleet.in_balancing()
+    hall.fleet.admit(new)
+    hall.fleet.hold(old[0])
+    assert hall.fleet.in_balancing() == (old[1].endpoint, new.endpoint)
+    hall.fleet.admit(old[0])
+    await hall.fleet.retire(new)
+    assert hall.fleet.in_balancing() == (old[0].endpoint, old[1].endpoint)
+    assert [view.release for view in hall.fleet.views()] == ["one", "one"]
+
+
+async def test_where_both_places_of_a_slot_are_taken_the_next_generation_takes_another_slot(
+    hall: Hall,
+) -> None:
+    await hall.fleet.start()
+    kept = hall.fleet.instances[0]
+    second = await hall.fleet.add(beside=kept)
+    third = await hall.fleet.add(beside=second)
+    assert [(one.slot, one.generation) for one in (kept, second, third)] == [
+        ("toy-1", 1),
+        ("toy-1", 2),
+        ("toy-3", 1),
+    ]
+
+
+async def test_every_change_of_an_instance_is_told(hall: Hall) -> None:
+    told: list[Change] = []
+    hall.fleet.watchers.append(told.append)
+    new = await hall.fleet.add()
+    hall.fleet.hold(new)
+    await hall.fleet.retire(new)
+    assert [(one.before, one.phase, one.held) for one in told] == [
+        ("starting", "starting", False),
+        ("starting", "ready", False),
+        ("ready", "ready", True),
+        ("ready", "draining", True),
+        ("draining", "stopped", True),
+    ]
 
 
 @pytest.mark.parametrize(

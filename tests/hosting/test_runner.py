@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import signal
 import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -9,21 +10,34 @@ from pathlib import Path
 import pytest
 
 from support.stage import Stage
-from troth.hosting.health import READY_PATH
+from support.waiting import until
+from troth.hosting.health import READY_PATH, STARTED_PATH
 
 APPLICATION = """
-import asyncio, os, sys
+import asyncio, os, sys, time
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await live(receive, send)
         return
+    if scope["path"] == "/fails":
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    if scope["path"] == "/raises":
+        raise ValueError("nobody catches this")
+    if scope["path"] == "/hangs":
+        hang_for_ever()
     if scope["path"] == "/slow":
         print("slow began", flush=True)
         await asyncio.sleep(1.0)
     body = os.environ["GREETING"].encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
+
+def hang_for_ever():
+    print("hangs", flush=True)
+    time.sleep(3600)
 
 async def live(receive, send):
     await receive()
@@ -118,3 +132,57 @@ async def test_an_application_that_cannot_start_ends_its_process(stage: Stage) -
     process = stage.start(FAIL="yes")
     assert await asyncio.to_thread(process.wait, 15) == 1
     assert (await stage.probe().ask(stage.endpoint)).status == 0
+
+
+async def test_an_instance_that_is_held_back_says_so_to_the_edge_alone(stage: Stage) -> None:
+    stage.start()
+    await stage.until_ready()
+    stage.pulse.order("hold")
+    probe = stage.probe()
+    assert (await probe.ask(stage.endpoint)).status == 503
+    assert await probe.is_started(stage.endpoint)
+    connection = stage.connect(stage.keeper)
+    assert get(connection)[0] == 200, "what is on its way is still served"
+    connection.close()
+    stage.pulse.order("serve")
+    assert (await probe.ask(stage.endpoint, STARTED_PATH)).ready and await probe.is_ready(stage.endpoint)
+
+
+async def test_an_instance_tells_what_it_served_and_what_nobody_caught(stage: Stage) -> None:
+    process = stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.keeper)
+    assert get(connection)[0] == 200
+    assert get(connection, "/fails")[0] == 500
+    assert get(connection, "/raises")[0] == 500
+
+    def counted() -> bool:
+        told = stage.pulse.read()
+        return told is not None and (told.pid, told.served, told.failed, told.raised) == (
+            process.pid,
+            2,
+            1,
+            1,
+        )
+
+    await until(counted)
+    assert "nobody catches this" in stage.log.read_text()
+    connection.close()
+
+
+async def test_a_loop_that_hangs_no_longer_tells_and_writes_down_where_it_stands_when_asked(
+    stage: Stage,
+) -> None:
+    process = stage.start()
+    await stage.until_ready()
+    await until(lambda: stage.pulse.read() is not None)
+    connection = stage.connect(stage.keeper)
+    connection.request("GET", "/hangs")
+    await stage.until_logged("hangs")
+    last = stage.pulse.read()
+    assert last is not None
+    process.send_signal(signal.SIGABRT)
+    assert await asyncio.to_thread(process.wait, 5) == -signal.SIGABRT
+    assert stage.pulse.read() == last
+    assert "in hang_for_ever" in stage.log.read_text()
+    connection.close()

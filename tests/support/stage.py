@@ -13,6 +13,7 @@ from troth.core.process import Endpoint
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.ports import free_ports
+from troth.hosting.pulse import PulseFile
 from troth.hosting.wire import encode
 
 
@@ -29,6 +30,7 @@ class Stage:
         self.stranger = self.issue(self.strangers, "client", "stranger")
         self.endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
         self.log = folder / "log"
+        self.pulse = PulseFile(folder / "pulse")
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "toy_application.py").write_text(application)
 
@@ -49,6 +51,7 @@ class Stage:
             key=self.own.key,
             client_ca=self.callers.certificate_file,
             environment={"GREETING": "hello", **environment},
+            pulse=self.pulse.path,
         )
         file = self.folder / "instance.json"
         file.write_bytes(encode(instance))

@@ -12,7 +12,7 @@ from troth.core.state import State, open_state
 from troth.data.postgres import Binaries
 from troth.data.replicas import Member
 from troth.hosting import isolation
-from troth.hosting.instances import InstanceView
+from troth.hosting.instance import InstanceView, Release
 from troth.hosting.ports import PublicPorts, private_ports
 from troth.hosting.supervisor import Supervisor
 from troth.wiring.blueprint import WebConfiguration, service_of
@@ -84,17 +84,18 @@ async def test_a_member_that_did_not_reload_is_told_again(
 class Hall:
     """Stands in for one service's fleet: which generation lives in each slot, and which slots fail."""
 
-    def __init__(self, service: str, prepare: Callable[[str, str, int], object]) -> None:
+    def __init__(self, service: str, prepare: Callable[[str, str, int, Release], object]) -> None:
         self.service = service
         self.living = {f"{service}-1": 1, f"{service}-2": 1}
         self.broken: set[str] = set()
         self._prepare = prepare
+        self.release = Release(name="first", target="toy:app", folder=Path("/nowhere"))
         for slot, generation in self.living.items():
-            prepare(service, slot, generation)
+            prepare(service, slot, generation, self.release)
 
     async def replace_all(self) -> None:
         for slot in self.living:
-            self._prepare(self.service, slot, self.living[slot] + 1)
+            self._prepare(self.service, slot, self.living[slot] + 1, self.release)
             if slot in self.broken:
                 raise PlatformError(f"{slot} was not ready.")
             self.living[slot] += 1

@@ -10,7 +10,10 @@ import msgspec
 from troth.core.process import Endpoint
 
 READY_PATH = "/.troth/ready"
-"""Answered by `hosting.runner` itself; the edge never routes it from outside."""
+"""May the edge send it requests? Answered by `hosting.runner` itself; never routed from outside."""
+
+STARTED_PATH = "/.troth/started"
+"""Could it answer requests? The keeper's question, also to an instance that it holds back from balancing."""
 
 _HEAD_LIMIT = 16 << 10
 
@@ -35,11 +38,11 @@ class ReadinessProbe:
         self._context: ssl.SSLContext | None = None
         self._read_at = 0
 
-    async def ask(self, endpoint: Endpoint) -> Readiness:
+    async def ask(self, endpoint: Endpoint, path: str = READY_PATH) -> Readiness:
         """One request on a connection of its own; never raises for what the instance does."""
         began = time.monotonic()
         try:
-            status = await asyncio.wait_for(self._request(endpoint), self._seconds)
+            status = await asyncio.wait_for(self._request(endpoint, path), self._seconds)
         except TimeoutError:
             return Readiness(False, 0, time.monotonic() - began, f"no answer within {self._seconds:g} s")
         except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
@@ -49,7 +52,10 @@ class ReadinessProbe:
     async def is_ready(self, endpoint: Endpoint) -> bool:
         return (await self.ask(endpoint)).ready
 
-    async def _request(self, endpoint: Endpoint) -> int:
+    async def is_started(self, endpoint: Endpoint) -> bool:
+        return (await self.ask(endpoint, STARTED_PATH)).ready
+
+    async def _request(self, endpoint: Endpoint, path: str) -> int:
         reader, writer = await asyncio.open_connection(
             endpoint.host,
             endpoint.port,
@@ -58,7 +64,7 @@ class ReadinessProbe:
             limit=_HEAD_LIMIT,
         )
         try:
-            request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n"
+            request = f"GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n"
             writer.write(request.encode())
             head = await reader.readuntil(b"\r\n\r\n")
             return int(head.split(b" ", 2)[1])

@@ -10,7 +10,8 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
 
     `folder` is put on sys.path; `environment` is set before `target` is imported. Callers must show a
-    certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for.
+    certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for. `pulse` is the file in
+    which the instance tells how it goes and the keeper whether it may be sent requests.
     """
 
     name: str
@@ -25,3 +26,4 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     host: str = "127.0.0.1"
     environment: dict[str, str] = {}
     drain_seconds: float = 8.0
+    pulse: Path | None = None

@@ -1,42 +1,19 @@
 """The instances of one service: brought up, watched, and replaced one after the other without a gap."""
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Literal
-
-import msgspec
 
 from troth.core.errors import PlatformError
-from troth.core.process import Endpoint, ProcessSpec
+from troth.core.process import Endpoint
 from troth.hosting.crashes import Exit, describe
-from troth.hosting.supervisor import Supervised, Supervisor
-
-Phase = Literal["starting", "ready", "suspect", "draining", "failed", "stopped"]
-Event = Literal["answered", "silent", "exited", "drained", "kept", "ended"]
-
-NEXT: dict[tuple[Phase, Event], Phase] = {
-    ("starting", "answered"): "ready",
-    ("starting", "exited"): "failed",
-    ("ready", "silent"): "suspect",
-    ("ready", "exited"): "failed",
-    ("ready", "drained"): "draining",
-    ("suspect", "answered"): "ready",
-    ("suspect", "exited"): "failed",
-    ("suspect", "drained"): "draining",
-    ("failed", "answered"): "ready",
-    ("failed", "drained"): "draining",
-    ("draining", "kept"): "ready",
-    ("draining", "exited"): "stopped",
-}
-"""The whole life of an instance. What is not listed changes nothing, except that `ended` always stops."""
+from troth.hosting.instance import Change, Event, Instance, InstanceView, OnChange, Phase, Prepared, Release
+from troth.hosting.supervisor import Supervisor
 
 _GAP = 0.05
-
-
-def next_phase(phase: Phase, event: Event) -> Phase:
-    """Pure: where an event leads from a phase."""
-    return "stopped" if event == "ended" else NEXT.get((phase, event), phase)
+_LAST_WORDS_SECONDS = 0.2
 
 
 def replacement_order(phases: dict[str, Phase]) -> tuple[str, ...]:
@@ -45,53 +22,29 @@ def replacement_order(phases: dict[str, Phase]) -> tuple[str, ...]:
     return tuple(sorted(phases, key=lambda slot: (phases[slot] in ("ready", "suspect"), slot)))
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """An instance ready to be started: its process, and where it will answer."""
-
-    spec: ProcessSpec
-    endpoint: Endpoint
-
-
-class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance as `troth status` shows it. `generation` counts its replacements from 1."""
-
-    service: str
-    name: str
-    phase: Phase
-    endpoint: str
-    generation: int
-    since: datetime
-    pid: int | None
-    restarts: int
+def next_slot(service: str, taken: frozenset[str]) -> str:
+    """Pure: the slot of the lowest number that nobody is in, also nobody on his way out."""
+    number = 1
+    while f"{service}-{number}" in taken:
+        number += 1
+    return f"{service}-{number}"
 
 
-class Instance:
-    """One process of a service in one of its slots."""
-
-    def __init__(self, slot: str, generation: int, prepared: Prepared, now: datetime) -> None:
-        self.slot, self.generation = slot, generation
-        self.endpoint, self.spec = prepared.endpoint, prepared.spec
-        self.phase: Phase = "starting"
-        self.since = now
-        self.exit: Exit | None = None
-        self.process: Supervised | None = None
-        self.changed = asyncio.Event()
-
-    def meet(self, event: Event, now: datetime) -> bool:
-        """Take an event in; True when the phase changed by it."""
-        before, self.phase = self.phase, next_phase(self.phase, event)
-        if self.phase == before:
-            return False
-        self.since = now
-        self.changed.set()
-        return True
+def spared_first(views: tuple[InstanceView, ...]) -> tuple[InstanceView, ...]:
+    """Pure: in which order a fleet that shrinks gives its instances up: what serves nobody first, then the
+    highest number, so that slots stay dense."""
+    return tuple(
+        sorted(views, key=lambda one: (one.phase == "ready" and not one.held, -_number(one.name), one.name))
+    )
 
 
 class Fleet:
-    """`size` instances of `service` in slots `service-1`, `service-2`, ….
+    """`size` instances of `service` in slots `service-1`, `service-2`, …, each with the `release` it runs.
 
-    `prepare(slot, generation)` makes certificate, port and files of an instance about to start. `is_ready`
-    asks one. `rebalance` is awaited after every change of `in_balancing`; it returns once the edge follows.
+    `prepare(slot, generation, release)` makes certificate, port and files of an instance about to start.
+    `is_ready` asks one, also one that is held back from balancing. `rebalance` is awaited after every change
+    of `in_balancing`; it returns once the edge follows. `drain_seconds` bound what an instance that is
+    retired still works on. Who changes a fleet in several steps holds `changing` meanwhile.
     """
 
     def __init__(
@@ -99,36 +52,112 @@ class Fleet:
         service: str,
         size: int,
         *,
+        release: Release,
         supervisor: Supervisor,
-        prepare: Callable[[str, int], Awaitable[Prepared]],
+        prepare: Callable[[str, int, Release], Awaitable[Prepared]],
         is_ready: Callable[[Endpoint], Awaitable[bool]],
         rebalance: Callable[[], Awaitable[None]],
         start_seconds: float = 30.0,
+        drain_seconds: float = 20.0,
     ) -> None:
-        self.service, self.size = service, size
+        self.service, self.size, self.release = service, size, release
+        self.changing = asyncio.Lock()
+        self.watchers: list[OnChange] = []
         self._supervisor, self._prepare, self._is_ready = supervisor, prepare, is_ready
         self._rebalance, self._start_seconds = rebalance, start_seconds
+        self._drain_seconds = drain_seconds
         self._instances: list[Instance] = []
         self._watches: set[asyncio.Task[None]] = set()
-        self._one_replacement = asyncio.Lock()
 
     async def start(self) -> None:
         """Start all instances side by side, without rebalancing. PlatformError unless all become ready."""
         slots = [f"{self.service}-{number}" for number in range(1, self.size + 1)]
-        await asyncio.gather(*(self._bring_up(slot, 1) for slot in slots))
+        await asyncio.gather(*(self._bring_up(slot, 1, self.release) for slot in slots))
 
     async def stop(self) -> None:
         """Stop every instance side by side. Does not rebalance."""
         instances = tuple(self._instances)
         await asyncio.gather(*(self._take_down(instance) for instance in instances))
 
-    async def replace_all(self) -> None:
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All that have not stopped, in the order in which they came."""
+        return tuple(self._instances)
+
+    async def add(
+        self, *, release: Release | None = None, beside: Instance | None = None, held: bool = False
+    ) -> Instance:
+        """One more, once it has proved itself; with `beside` in the slot of another, as its next generation.
+
+        With `held` the edge sends it nothing until `admit`. Raises PlatformError when it does not become
+        ready; it is stopped then, and nothing else has changed.
+        """
+        slot, generation = self._place(beside)
+        return await self._bring_up(slot, generation, release or self.release, held=held)
+
+    def hold(self, instance: Instance) -> None:
+        """Keep new requests from it while it goes on running; the edge follows within `NOTICED_SECONDS`."""
+        self._let(instance, held=True)
+
+    def admit(self, instance: Instance) -> None:
+        """Let it have requests (again)."""
+        self._let(instance, held=False)
+
+    async def retire(self, instance: Instance, seconds: float | None = None) -> None:
+        """Send it no more requests, let it finish those it has, at most for so many seconds, and stop it."""
+        if self._meet(instance, "drained"):
+            await self._rebalance()
+            await self._until_idle(instance, self._drain_seconds if seconds is None else seconds)
+        await self._take_down(instance)
+
+    async def resize(self, wanted: int) -> None:
+        """Be so many, one after the other. Raises PlatformError when a new one does not become ready; those
+        that did stay, and `size` is what was wanted."""
+        async with self.changing:
+            self.size = wanted
+            while len(staying := self._staying()) < wanted:
+                await self.add()
+            surplus = spared_first(tuple(one.view(self.service) for one in staying))[: len(staying) - wanted]
+            leaving = {(view.name, view.generation) for view in surplus}
+            for instance in staying:
+                if (instance.slot, instance.generation) in leaving:
+                    await self.retire(instance)
+
+    async def replace_all(self, release: Release | None = None) -> None:
         """Replace each instance by a new one that has proved itself first. A new one that does not become
         ready, or that the edge does not learn of, is stopped; the old one stays, and the error is raised."""
-        async with self._one_replacement:
-            old = {instance.slot: instance for instance in self._instances}
+        async with self.changing:
+            old = {instance.slot: instance for instance in self._instances if not instance.held}
             for slot in replacement_order({name: instance.phase for name, instance in old.items()}):
-                await self._replace(old[slot])
+                await self.replace(old[slot], release)
+
+    async def replace(self, old: Instance, release: Release | None = None) -> Instance:
+        """Prove the new before stopping the old; the edge learns of both in one change. Who calls it holds
+        `changing`. Raises PlatformError like `replace_all`."""
+        new = await self.add(release=release or old.release, beside=old)
+        if not self._others_serve(old, new):
+            await self._rebalance()
+        self._meet(old, "drained")
+        try:
+            await self._rebalance()
+        except BaseException:
+            self._meet(old, "kept")
+            await self._take_down(new)
+            raise
+        await self._until_idle(old, self._drain_seconds)
+        await self._take_down(old)
+        return new
+
+    async def end(self, instance: Instance) -> None:
+        """End one that hangs: it writes down where it stands, if it can, and is killed; then it is started
+        again like any other that ended. Connections to it break at once, so that the edge tries elsewhere."""
+        if instance.process is None:
+            return
+        pid = instance.process.pid
+        instance.process.send(signal.SIGABRT)
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        if instance.process.pid == pid:
+            instance.process.send(signal.SIGKILL)
 
     async def check(self) -> tuple[str, ...]:
         """Ask every instance; returns a sentence for each that does not answer."""
@@ -139,14 +168,14 @@ class Fleet:
         return self.troubles()
 
     def in_balancing(self) -> tuple[Endpoint, ...]:
-        """What the edge balances over: all that are not on their way in or out, in sickness and in health.
+        """What the edge balances over: all that are not held back nor on their way in or out, in sickness and
+        in health.
 
         The edge itself sees first that one is dead, and passes it by. To take it out here would load a new
         configuration, which gives up each request that waits for its next try (502), and closes connections
         on which a browser is about to ask.
         """
-        staying = ("ready", "suspect", "failed")
-        return tuple(instance.endpoint for instance in self._instances if instance.phase in staying)
+        return tuple(instance.endpoint for instance in self._instances if instance.balanced)
 
     def troubles(self) -> tuple[str, ...]:
         """A sentence for each instance that should serve and does not."""
@@ -154,14 +183,20 @@ class Fleet:
         return tuple(f"{instance.slot} is {instance.phase}" for instance in sick)
 
     def views(self) -> tuple[InstanceView, ...]:
-        return tuple(self._view(instance) for instance in self._instances)
+        return tuple(instance.view(self.service) for instance in self._instances)
 
-    async def _bring_up(self, slot: str, generation: int) -> Instance:
-        instance = Instance(slot, generation, await self._prepare(slot, generation), self._now())
+    async def _bring_up(
+        self, slot: str, generation: int, release: Release, *, held: bool = False
+    ) -> Instance:
+        prepared = await self._prepare(slot, generation, release)
+        instance = Instance(slot, generation, release, prepared, self._now())
+        instance.held = held
+        instance.follow()
         instance.process = self._supervisor.start(
             instance.spec, on_exit=lambda end: self._note_exit(instance, end)
         )
         self._instances.append(instance)
+        self._tell(instance, "starting")
         try:
             await self._prove(instance)
         except BaseException:  # cut short as well: nobody else would ever stop it
@@ -203,25 +238,42 @@ class Fleet:
         while instance.phase == "failed" and not await self._is_ready(instance.endpoint):  # noqa: ASYNC110
             await asyncio.sleep(_GAP)
 
-    async def _replace(self, old: Instance) -> None:
-        """Prove the new before stopping the old; the edge learns of both in one change."""
-        new = await self._bring_up(old.slot, old.generation + 1)
-        self._meet(old, "drained")
-        try:
-            await self._rebalance()
-        except BaseException:
-            self._meet(old, "kept")
-            await self._take_down(new)
-            raise
-        await self._take_down(old)
+    async def _until_idle(self, instance: Instance, seconds: float) -> None:
+        """Until it works on nothing, at most so long; its own drain after SIGTERM finishes what came late."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while instance.phase == "draining" and instance.in_flight:  # noqa: ASYNC110 - a number in a file
+                    await asyncio.sleep(_GAP)
 
     async def _take_down(self, instance: Instance) -> None:
         self._meet(instance, "drained")
         if instance.process is not None:
             await instance.process.stop()
-        self._meet(instance, "ended")
         if instance in self._instances:
             self._instances.remove(instance)
+        self._meet(instance, "ended")
+        instance.close()
+
+    def _place(self, beside: Instance | None) -> tuple[str, int]:
+        """Slot and generation. A slot has two places, which its generations take in turn: where both are
+        taken, as by a release that is kept for a way back, the new one takes a slot of its own."""
+        taken = [one.slot for one in self._instances]
+        if beside is not None and taken.count(beside.slot) == 1:
+            return beside.slot, beside.generation + 1
+        return next_slot(self.service, frozenset(taken)), 1
+
+    def _staying(self) -> list[Instance]:
+        return [one for one in self._instances if one.phase not in ("draining", "stopped")]
+
+    def _others_serve(self, old: Instance, new: Instance) -> bool:
+        return any(one.phase == "ready" and one.balanced for one in self._instances if one not in (old, new))
+
+    def _let(self, instance: Instance, *, held: bool) -> None:
+        if instance.held == held:
+            return
+        instance.held = held
+        instance.follow()
+        self._tell(instance, instance.phase)
 
     def _note_exit(self, instance: Instance, end: Exit) -> None:
         instance.exit = end
@@ -234,20 +286,30 @@ class Fleet:
         )
 
     def _meet(self, instance: Instance, event: Event) -> bool:
-        return instance.meet(event, self._now())
+        before = instance.phase
+        if not instance.meet(event, self._now()):
+            return False
+        instance.follow()
+        self._tell(instance, before)
+        return True
+
+    def _tell(self, instance: Instance, before: Phase) -> None:
+        change = Change(
+            service=self.service,
+            name=instance.slot,
+            generation=instance.generation,
+            release=instance.release.name,
+            before=before,
+            phase=instance.phase,
+            held=instance.held,
+            at=self._now(),
+        )
+        for watcher in self.watchers:
+            watcher(change)
 
     def _now(self) -> datetime:
         return self._supervisor.clock.now()
 
-    def _view(self, instance: Instance) -> InstanceView:
-        process = instance.process
-        return InstanceView(
-            service=self.service,
-            name=instance.slot,
-            phase=instance.phase,
-            endpoint=str(instance.endpoint),
-            generation=instance.generation,
-            since=instance.since,
-            pid=process.pid if process is not None else None,
-            restarts=process.restarts if process is not None else 0,
-        )
+
+def _number(slot: str) -> int:
+    return int(slot.rpartition("-")[2])

@@ -1,11 +1,14 @@
 """One instance: `python -m troth.hosting.runner INSTANCE.json` serves an ASGI application over mutual TLS.
 
-It answers `/.troth/ready` itself: 200 once the application's lifespan startup is done, 503 while draining. On
-SIGTERM it finishes what is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0;
-when the startup fails it leaves with 1.
+It answers `/.troth/ready` itself: 200 once the application's lifespan startup is done, 503 while draining or
+while the keeper holds it back; `/.troth/started` does not mind being held back. On SIGTERM it finishes what
+is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0; when the startup fails it
+leaves with 1. SIGABRT makes every thread write down where it stands before the process ends, also in a loop
+that no longer turns.
 """
 
 import asyncio
+import faulthandler
 import importlib
 import os
 import signal
@@ -19,8 +22,9 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from troth.hosting.endings import Listener
-from troth.hosting.health import READY_PATH
+from troth.hosting.health import READY_PATH, STARTED_PATH
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.pulse import BEAT_SECONDS, Teller
 from troth.hosting.shedding import LOAD_HEADER, Load, Places, party_of, refuse
 from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
 from troth.hosting.wire import decode
@@ -31,17 +35,19 @@ QUIET_SECONDS = 1.0
 
 
 class Gate:
-    """An ASGI application around another: counts what is in flight, refuses what is too much, and answers the
-    readiness question.
+    """An ASGI application around another: counts what is in flight and what came of it, refuses what is too
+    much, and answers the readiness questions.
 
     No request arrives before the lifespan startup is done, so whoever gets an answer finds it done.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, teller: Teller | None = None) -> None:
         self._application = application
+        self._teller = teller
         self._places = Places()
         self._in_flight = 0
         self._answered = 0
+        self._failed, self._raised = 0, 0
         self._endless: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -51,8 +57,8 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"] == READY_PATH:
-            await self._answer_ready(send)
+        if scope["type"] == "http" and scope["path"] in (READY_PATH, STARTED_PATH):
+            await self._answer_ready(send, held=scope["path"] == READY_PATH and self._held)
             return
         if scope["type"] == "http" and scope["path"] == ENDINGS_PATH:
             await self._answer_without_end(scope, receive, send)
@@ -65,6 +71,9 @@ class Gate:
         self._idle.clear()
         try:
             await self._answer(scope, receive, send, party)
+        except Exception:
+            self._raised += 1
+            raise
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -81,6 +90,7 @@ class Gate:
                 holds = False
                 self._places.give_back(party)
                 self._answered += 1
+                self._failed += message.get("status", 0) >= 500
             await send(message)
 
         try:
@@ -95,6 +105,25 @@ class Gate:
         standing = self._in_flight - waiting + len(self._endless)
         return Load(waiting, standing, self._answered, self._places.refused)
 
+    async def beat(self) -> None:
+        """For ever: tell the keeper that the event loop turns, and how late it came to it."""
+        loop = asyncio.get_running_loop()
+        while self._teller is not None:
+            before = loop.time()
+            await asyncio.sleep(BEAT_SECONDS)
+            self._teller.tell(
+                lag=max(0.0, loop.time() - before - BEAT_SECONDS),
+                served=self._answered,
+                failed=self._failed,
+                raised=self._raised,
+                in_flight=self._in_flight,
+            )
+
+    def note_unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that no task waited for; the event loop's handler."""
+        self._raised += 1
+        loop.default_exception_handler(context)
+
     async def drain(self, seconds: float) -> None:
         """Return once nothing has been in flight for a moment, or after so many seconds."""
         self._draining = True
@@ -106,6 +135,10 @@ class Gate:
                     await self._idle.wait()
         except TimeoutError:
             print(f"{self._in_flight} requests were cut off after {seconds:g} s", file=sys.stderr)  # noqa: T201
+
+    @property
+    def _held(self) -> bool:
+        return self._teller is not None and self._teller.held
 
     async def _answer_without_end(self, scope: Message, receive: Receive, send: Send) -> None:
         """Nothing to wait for while draining: who listens turns to another instance."""
@@ -134,8 +167,10 @@ class Gate:
 
         return closing
 
-    async def _answer_ready(self, send: Send) -> None:
-        status, body = (503, b"draining\n") if self._draining else (200, b"ready\n")
+    async def _answer_ready(self, send: Send, *, held: bool) -> None:
+        status, body = (200, b"ready\n")
+        if self._draining or held:
+            status, body = (503, b"draining\n" if self._draining else b"held back\n")
         load = self.load().write().encode()
         headers = [
             (b"content-type", b"text/plain"),
@@ -179,13 +214,16 @@ async def serve(instance: InstanceFile) -> int:
     streams = OpenStreams()
     listener = Listener(instance, streams) if "TROTH_API_URL" in instance.environment else None
     application = load(instance)
-    gate = Gate(Guard(application, streams) if listener else application)
+    teller = Teller(instance.pulse) if instance.pulse is not None else None
+    gate = Gate(Guard(application, streams) if listener else application, teller)
     server = make_server(instance, gate)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(gate.note_unhandled)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     serving, stopping = asyncio.ensure_future(server.serve()), asyncio.ensure_future(asked.wait())
+    beating = asyncio.ensure_future(gate.beat())
     listening = asyncio.ensure_future(listener.run()) if listener else None
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
@@ -197,11 +235,13 @@ async def serve(instance: InstanceFile) -> int:
         listening.cancel()
     server.stop()
     await serving
+    beating.cancel()
     return 0
 
 
 def main(arguments: list[str]) -> int:
     """The process: `arguments` is the path of INSTANCE.json."""
+    faulthandler.enable()
     instance = decode(Path(arguments[0]).read_bytes(), InstanceFile)
     return uvloop.run(serve(instance))
 

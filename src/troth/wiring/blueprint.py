@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from troth import VERSION
 from troth.core.ca import LeafFiles
 from troth.core.config import CollectionSettings, Settings
 from troth.core.leader import DatabaseTarget
@@ -13,8 +14,8 @@ from troth.core.process import Endpoint, ProcessSpec
 from troth.core.secret import write_secret
 from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
+from troth.hosting.instance import Prepared, Release
 from troth.hosting.instance_file import InstanceFile
-from troth.hosting.instances import Prepared
 from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
 
@@ -72,7 +73,14 @@ class Blueprint:
         """Everywhere that an instance of this service may answer."""
         return tuple(place for turn, place in self._places.items() if _service(turn) == service)
 
-    def prepare(self, service: str, slot: str, generation: int) -> Prepared:
+    def first_release(self, service: str) -> Release:
+        """What the instances of a service run when the platform comes up."""
+        if service == WEB:
+            return Release(name=VERSION, target="troth.web.app:create", folder=self._state.run)
+        app = self._settings.apps[service]
+        return Release(name="first", target=app.target, folder=app.folder)
+
+    def prepare(self, service: str, slot: str, generation: int, release: Release) -> Prepared:
         """Certificates and file of an instance about to start. A new generation does not take the certificate
         of the one which still serves."""
         turn = turn_of(slot, generation)
@@ -80,15 +88,15 @@ class Blueprint:
         holder = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
         own = self._certificates.issue(holder)
         described = (
-            self._describe_web(slot, endpoint, own)
+            self._describe_web(slot, endpoint, own, release)
             if service == WEB
-            else self._describe_app(service, slot, turn, endpoint, own)
+            else self._describe_app(slot, turn, endpoint, own, release)
         )
         folder = self._state.run / "instances"
         folder.mkdir(mode=0o700, exist_ok=True)
-        file = folder / f"{turn}.json"
-        write_secret(file, encode(described))
-        return Prepared(self._process(slot, described, file), endpoint)
+        file, pulse = folder / f"{turn}.json", folder / f"{turn}.pulse"
+        write_secret(file, encode(msgspec.structs.replace(described, pulse=pulse)))
+        return Prepared(self._process(slot, described, file), endpoint, pulse)
 
     def _process(self, slot: str, described: InstanceFile, file: Path) -> ProcessSpec:
         return ProcessSpec(
@@ -99,37 +107,37 @@ class Blueprint:
             log=self._state.logs / f"{slot}.log",
         )
 
-    def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles) -> InstanceFile:
+    def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles, release: Release) -> InstanceFile:
         file = self._state.run / "web.json"
         write_secret(file, encode(self._web()))
         return InstanceFile(
             name=slot,
             kind="web",
-            target="troth.web.app:create",
+            target=release.target,
             factory=True,
-            folder=self._state.run,
+            folder=release.folder,
             port=endpoint.port,
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
-            environment={"TROTH_WEB": str(file)},
+            environment={**release.environment, "TROTH_WEB": str(file)},
         )
 
     def _describe_app(
-        self, service: str, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles
+        self, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles, release: Release
     ) -> InstanceFile:
-        app = self._settings.apps[service]
         client = self._certificates.issue(Holder(trust="apps", name=turn, usage="client"))
         return InstanceFile(
             name=slot,
             kind="app",
-            target=app.target,
-            folder=app.folder,
+            target=release.target,
+            folder=release.folder,
             port=endpoint.port,
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
             environment={
+                **release.environment,
                 "TROTH_API_URL": f"https://{self._private}",
                 "TROTH_API_CA": str(self._certificates.ca("instances")),
                 "TROTH_API_CERTIFICATE": str(client.certificate),

@@ -27,7 +27,8 @@ from troth.hosting.edge_state import (
     PrivateListener,
 )
 from troth.hosting.health import ReadinessProbe
-from troth.hosting.instances import Fleet, InstanceView, Prepared
+from troth.hosting.instance import InstanceView, Prepared, Release
+from troth.hosting.instances import Fleet
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts
 from troth.hosting.supervisor import Supervised, Supervisor
@@ -209,15 +210,16 @@ class ServicesPart:
                     self._certificates.forget(holder)
 
     def _fleet(self, name: str, size: int) -> Fleet:
-        async def prepare(slot: str, generation: int) -> Prepared:
-            return self._blueprint.prepare(name, slot, generation)
+        async def prepare(slot: str, generation: int, release: Release) -> Prepared:
+            return self._blueprint.prepare(name, slot, generation, release)
 
         return Fleet(
             name,
             size,
+            release=self._blueprint.first_release(name),
             supervisor=self._supervisor,
             prepare=prepare,
-            is_ready=self.ready.is_ready,
+            is_ready=self.ready.is_started,
             rebalance=self._rebalance,
         )
 
