@@ -36,6 +36,7 @@ PROGRAMS = {
     "pebble": Program(("pebble",), "usr/bin/pebble", alone=True, question="-help"),
     "nft": Program(("nftables",), "usr/sbin/nft"),
     "ip": Program(("iproute2",), "bin/ip", question="-V"),
+    "h2load": Program(("nghttp2-client",), "usr/bin/h2load"),
     "certutil": Program(("libnss3-tools",), "usr/bin/certutil", question="-H", answer=1),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }

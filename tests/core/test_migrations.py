@@ -88,7 +88,7 @@ async def test_a_database_of_a_newer_troth_is_refused(empty: DatabaseTarget, tmp
 async def test_without_a_leader_nothing_is_migrated(empty: DatabaseTarget, tmp_path: Path) -> None:
     nowhere = DatabaseTarget((), empty.user, empty.ca, empty.certificate, empty.key)
     with pytest.raises(PlatformError, match="no leader"):
-        await migrate(nowhere, folder=tmp_path)
+        await migrate(nowhere, folder=tmp_path, seconds=0.5)
 
 
 def test_a_file_numbered_below_an_applied_one_is_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from support.hosts import CLIENT, NUMBERS, Hosts, out_of_turn, pause
 from support.network import Cut, address, between, network
-from support.rounds import ROUNDS, tell
+from support.rounds import ROUNDS, in_many_rounds, tell
 from troth.core.db import DEADLINE_SECONDS
 from troth.core.leader import CONNECT_SECONDS
 from troth.core.process import Endpoint
@@ -83,6 +83,7 @@ async def survive(hosts: Hosts, fault: Fault, *, lasting: float, mend: Callable[
     return Told(pause(told[0]), whole, len(acknowledged))
 
 
+@in_many_rounds
 async def test_a_leader_cut_off_from_everybody_is_replaced(
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ async def test_a_standby_cut_off_delays_no_write(hosts: Hosts, capsys: pytest.Ca
     assert told.pause < LEASE_SECONDS / 2
 
 
+@in_many_rounds
 async def test_hosts_that_swallow_every_packet_delay_no_search(
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +179,7 @@ async def test_the_leaders_host_is_lost_and_comes_back(
 
 
 @full
+@in_many_rounds
 async def test_a_lost_node_of_the_store_delays_no_write(
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:

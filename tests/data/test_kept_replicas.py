@@ -60,9 +60,11 @@ async def lose_the_leader(
 
 
 FAULTS = [
-    *(pytest.param(fault, marks=in_many_rounds) for fault in (kill_postgres, freeze, switch_over)),
+    *(
+        pytest.param(fault, marks=in_many_rounds)
+        for fault in (kill_postgres, freeze, switch_over, freeze_postgres)
+    ),
     kill_member,
-    freeze_postgres,
 ]
 
 
@@ -81,6 +83,7 @@ async def test_the_loss_of_the_leader_is_noticed_at_once(
     assert bool(keeper.fenced) == (fault not in (kill_member, switch_over))
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
 async def test_a_standby_that_hangs_is_ended_and_returns_while_writes_go_on(
@@ -101,6 +104,7 @@ async def test_a_standby_that_hangs_is_ended_and_returns_while_writes_go_on(
     assert writers.longest_pause < 5
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
 async def test_a_leader_that_is_only_busy_is_left_alone(cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.replicas import Cluster
+from support.rounds import in_many_rounds
 from support.writers import Writers
 from troth.core.db import Database, DatabaseTarget
 from troth.core.leader import client_context
@@ -44,6 +45,7 @@ async def test_a_killed_leader_whose_lead_is_released_is_replaced_at_once(
     assert writers.longest_pause < 15  # and not the lease of 20 s
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_a_killed_leader_is_replaced_when_its_lease_ends(cluster: Cluster, writers: Writers) -> None:
     killed: list[Member] = []
@@ -57,6 +59,7 @@ async def test_a_killed_leader_is_replaced_when_its_lease_ends(cluster: Cluster,
     assert writers.longest_pause < 60
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_a_leader_that_hangs_and_comes_back_is_not_believed(cluster: Cluster, writers: Writers) -> None:
     """PostgreSQL and Patroni both stop, as on a machine that freezes, and wake up after another one leads."""
@@ -70,6 +73,7 @@ async def test_a_leader_that_hangs_and_comes_back_is_not_believed(cluster: Clust
     assert writers.longest_pause < 60
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_writes_go_on_while_the_consensus_store_is_away(cluster: Cluster, writers: Writers) -> None:
     async def take_away(_: Member) -> None:
@@ -81,6 +85,7 @@ async def test_writes_go_on_while_the_consensus_store_is_away(cluster: Cluster, 
     assert writers.longest_pause < 10
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_a_standby_that_hangs_delays_no_write(cluster: Cluster, writers: Writers) -> None:
     async def freeze_one(leader: Member) -> None:
@@ -93,6 +98,7 @@ async def test_a_standby_that_hangs_delays_no_write(cluster: Cluster, writers: W
     assert writers.longest_pause < 10
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_the_lead_is_handed_over_on_request(cluster: Cluster, writers: Writers) -> None:
     await is_lossless(cluster, writers, cluster.switch_over, 5)
@@ -113,6 +119,7 @@ async def test_everything_killed_at_once_comes_back_with_every_acknowledged_writ
     assert writers.acknowledged <= kept
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_renewed_certificates_are_served_without_a_restart(cluster: Cluster, writers: Writers) -> None:
     async def renew(_: Member) -> None:
@@ -154,6 +161,7 @@ async def served_by_rest(member: Member, cluster: Cluster) -> str:
     return serial
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_one_member_alone_takes_writes(tmp_path: Path) -> None:
     single = Cluster(tmp_path, members=1)

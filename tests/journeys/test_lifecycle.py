@@ -26,6 +26,7 @@ from support.platform import (
     troth,
     until,
 )
+from support.rounds import in_many_rounds
 from troth.hosting import processes
 
 
@@ -130,9 +131,10 @@ async def cut_short(running: Troth) -> None:
     assert processes.wait_until_gone(running.living(), 10.0) == ()
 
 
-@pytest.mark.parametrize(
-    "members", [1, pytest.param(3, marks=[pytest.mark.chaos, pytest.mark.timeout(400)])], ids=["1", "3"]
-)
+@in_many_rounds
+@pytest.mark.chaos
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("members", [1, 3], ids=["1", "3"])
 async def test_a_first_start_that_was_cut_short_begins_again(members: int) -> None:
     with state_folder() as root:
         running = Troth(root, members=members)
