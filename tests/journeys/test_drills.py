@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from support.platform import Troth, troth, until, was_backed_up
 from troth.core.db import Database
 from troth.wiring.drilling import DRILL_ROLE
@@ -23,6 +25,7 @@ DRILLED = {
 }
 
 
+@pytest.mark.timeout(600)
 async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, superuser: Database) -> None:
     await until(platform.status, was_backed_up, seconds=240, what="a backup was drilled")
     done = await asyncio.to_thread(troth, "drill", "--json", "--state", str(platform.state.root))

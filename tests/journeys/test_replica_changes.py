@@ -8,7 +8,7 @@ import pytest
 
 from support.load import Tally, Writer, stored
 from support.person import signed_in
-from support.platform import ANNA, MARKUS, Done, Troth, troth
+from support.platform import ANNA, MARKUS, Done, Troth, troth, until
 from support.rounds import in_many_rounds, tell
 
 
@@ -41,9 +41,15 @@ async def test_the_lead_is_handed_over_when_asked_and_that_is_noted(platform: Tr
 async def test_the_status_says_who_leads_and_whether_a_write_would_survive(platform: Troth) -> None:
     await platform.whole()
     leader = await platform.leader()
-    said = (await platform.status())["replica_set"]["now"]
-    assert said.startswith(f"{leader} leads, and a write counts once member-")
-    assert said.endswith("it would survive the loss of the leader now.")
+
+    async def sentence() -> str:
+        return str((await platform.status())["replica_set"]["now"])
+
+    def is_safe(said: str) -> bool:
+        counts = said.startswith(f"{leader} leads, and a write counts once member-")
+        return counts and said.endswith("it would survive the loss of the leader now.")
+
+    await until(sentence, is_safe, seconds=60, what="the status tells of a safe set")
 
 
 async def test_a_change_that_cannot_be_is_refused_with_what_can(platform: Troth) -> None:

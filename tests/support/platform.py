@@ -45,7 +45,7 @@ class Done(msgspec.Struct, frozen=True):
     errors: str
 
 
-def troth(*arguments: str | Path, seconds: float = 120.0) -> Done:
+def troth(*arguments: str | Path, seconds: float = 240.0) -> Done:
     """Run the command line to its end."""
     done = subprocess.run(
         (TROTH, *arguments),
@@ -122,7 +122,7 @@ class Troth:
         assert done.status == int(broken), done.errors
         return {line["id"]: line for line in sheet["promises"]}
 
-    async def whole(self, *, seconds: float = 60.0) -> dict[str, Any]:
+    async def whole(self, *, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until every member follows, every instance is ready and the keeper knows no trouble."""
         end = time.monotonic() + seconds
         while lacks := self._lacks(status := await self.status()):
