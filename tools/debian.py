@@ -37,6 +37,7 @@ PROGRAMS = {
     "nft": Program(("nftables",), "usr/sbin/nft"),
     "ip": Program(("iproute2",), "bin/ip", question="-V"),
     "h2load": Program(("nghttp2-client",), "usr/bin/h2load"),
+    "faketime": Program(("faketime", "libfaketime"), "usr/bin/faketime", alone=True),
     "certutil": Program(("libnss3-tools",), "usr/bin/certutil", question="-H", answer=1),
     "chromium": Program(("chromium", "fonts-dejavu-core"), "usr/lib/chromium/chromium"),
 }

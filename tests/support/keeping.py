@@ -104,13 +104,20 @@ class Keeper:
 
 
 @asynccontextmanager
-async def kept(cluster: Cluster) -> AsyncGenerator[Keeper]:
-    """The watch, from a complete set until the end of the block."""
-    await cluster.complete()
+async def mended(cluster: Cluster) -> AsyncGenerator[Keeper]:
+    """The watch over a set that need not be complete, until the end of the block."""
     keeper = Keeper(cluster)
     keeper.watch.start()
     try:
-        await asyncio.sleep(1.5)  # it has to have seen who leads
         yield keeper
     finally:
         await keeper.close()
+
+
+@asynccontextmanager
+async def kept(cluster: Cluster) -> AsyncGenerator[Keeper]:
+    """The watch, from a complete set until the end of the block."""
+    await cluster.complete()
+    async with mended(cluster) as keeper:
+        await asyncio.sleep(1.5)  # it has to have seen who leads
+        yield keeper

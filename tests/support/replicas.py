@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -105,13 +106,15 @@ class Cluster:
             database=database,
         )
 
-    async def start(self) -> None:
+    async def start(self, before_members: Callable[[], Awaitable[object]] | None = None) -> None:
         """Start everything and wait until a write would be acknowledged by a standby."""
         clear_stale_pid(self.folder / "members")
         self.start_consensus()
         async with asyncio.timeout(10):
             while not await consensus_is_ready(self.consensus, self.replicas.consensus_client):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+        if before_members is not None:
+            await before_members()
         for member in self.replicas.members:
             self.start_member(member)
         await self.command.wait_until_ready(seconds=PATIENCE)

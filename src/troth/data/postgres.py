@@ -29,6 +29,7 @@ PROGRAMS = (
     "pg_ctl",
     "pg_isready",
     "pg_rewind",
+    "pg_waldump",
     "postgres",
 )
 

@@ -45,6 +45,7 @@ from troth.wiring.layout import Layout
 from troth.wiring.members import Hands, MemberWatch
 from troth.wiring.mending import RESTART
 from troth.wiring.places import MOST, begin_again, clear_forgotten, finish_first_start, member_names
+from troth.wiring.power_cut import forget_torn, set_torn_aside
 from troth.wiring.waiting import until
 
 START_SECONDS = 120.0
@@ -301,12 +302,14 @@ class DatabasePart:
 
     async def _start_members(self, tell: Tell) -> str:
         await self._claim_data()
+        await set_torn_aside(self.replicas, self.consensus)
         for member in self.replicas.members:
             self.start_member(member)
         tell("waiting for a leader")
         await self.command.wait_until_ready(seconds=START_SECONDS)
         await self.command.apply_settings()
         finish_first_start(self._state)
+        await forget_torn(self.replicas)
         self.watch.start()
         return describe(await self.command.status())
 

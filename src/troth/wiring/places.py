@@ -13,7 +13,7 @@ from troth.core.state import State
 MOST = 5
 """Members of one set: more would only slow each write down."""
 
-_GONE = "removed"
+_GONE, _ASIDE = "removed", "torn"
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +62,20 @@ def forget_copy(folder: Path) -> None:
         if (folder / "data").exists():
             (folder / "data").rename(folder / _GONE)
             _sync(folder)
+
+
+def set_aside(folder: Path) -> None:
+    """Keep a member's data beside it under another name, in place of what was set aside before."""
+    if (folder / _ASIDE).exists():
+        shutil.rmtree(folder / _ASIDE)
+    (folder / "data").rename(folder / _ASIDE)
+    _sync(folder)
+
+
+def clear_set_aside(folder: Path) -> None:
+    """The set holds every write twice again: what was set aside is needed no more."""
+    if (folder / _ASIDE).exists():
+        shutil.rmtree(folder / _ASIDE)
 
 
 def clear_forgotten(state: State) -> None:
