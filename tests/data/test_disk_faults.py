@@ -71,14 +71,8 @@ def told(name: str, writers: Writers) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        control_file_missing,
-        *(pytest.param(one, marks=in_many_rounds) for one in (control_file_rubbish, catalogues_rubbish)),
-        pytest.param(log_torn, marks=in_many_rounds),
-    ],
-)
+@in_many_rounds
+@pytest.mark.parametrize("damage", [control_file_missing, control_file_rubbish, catalogues_rubbish, log_torn])
 async def test_a_standby_with_damaged_data_gets_a_new_copy_while_writes_go_on(
     cluster: Cluster, writers: Writers, damage: Damage, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,18 +87,10 @@ async def test_a_standby_with_damaged_data_gets_a_new_copy_while_writes_go_on(
     tell(capsys, told(f"a standby, {damage.__name__}", writers))
 
 
+@in_many_rounds
 @pytest.mark.parametrize(
     "damage",
-    [
-        pytest.param(one, marks=in_many_rounds)
-        for one in (
-            control_file_missing,
-            control_file_rubbish,
-            catalogues_rubbish,
-            log_torn,
-            last_record_torn,
-        )
-    ],
+    [control_file_missing, control_file_rubbish, catalogues_rubbish, log_torn, last_record_torn],
 )
 async def test_a_leader_with_damaged_data_is_replaced_at_once_and_gets_a_new_copy(
     cluster: Cluster, writers: Writers, damage: Damage, capsys: pytest.CaptureFixture[str]
@@ -168,6 +154,7 @@ async def test_a_power_cut_that_tears_the_leaders_log_loses_nothing(
     tell(capsys, f"everything killed, {damage.__name__}: {len(writers.acknowledged)} acknowledged, 0 lost")
 
 
+@in_many_rounds
 async def test_two_leaders_lost_one_after_the_other_cost_no_write(
     cluster: Cluster, writers: Writers, capsys: pytest.CaptureFixture[str]
 ) -> None:

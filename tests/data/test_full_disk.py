@@ -8,7 +8,7 @@ import pytest
 from support.full_disk import Report, in_a_namespace
 from support.rounds import in_many_rounds, tell
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), in_many_rounds]
 
 
 @pytest.fixture
@@ -46,7 +46,6 @@ def test_a_leader_whose_disk_is_full_to_the_last_byte_is_replaced_and_returns_wh
     assert "MB left on the disk of" in report.remarks[report.member]
 
 
-@in_many_rounds
 def test_a_leader_with_little_room_left_hands_its_lead_over_before_it_has_to_stop(
     disks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,7 +56,6 @@ def test_a_leader_with_little_room_left_hands_its_lead_over_before_it_has_to_sto
     assert "as good as full" in report.failovers[0].cause
 
 
-@in_many_rounds
 def test_a_standby_with_a_full_disk_delays_no_write(disks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = in_a_namespace(disks, "standby", 0)
     show(capsys, "disk of a standby full", report)

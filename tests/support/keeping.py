@@ -47,6 +47,7 @@ class Keeper:
                 damaged=self.watch.damaged,
                 copy_anew=self._copy_anew,
                 relieve=self._relieve,
+                end=self._end,
                 remarks=self.remarks,
             )
         )
@@ -81,6 +82,10 @@ class Keeper:
     async def _relieve(self, name: str, cause: str) -> None:
         self.watch.expect(cause)
         await self._cluster.switch_over(self._cluster.replicas.member(name))
+
+    def _end(self, name: str, cause: str) -> None:
+        self.watch.expect(cause)
+        self._fence(self._cluster.replicas.member(name))
 
     def _fence(self, member: Member) -> None:
         if self._cluster.patroni_pid(member) is None:

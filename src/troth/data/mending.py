@@ -26,6 +26,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 LOW = 64 * 2**20
 """Free bytes below which a disk is as good as full: a few segments of the log, written in seconds."""
 
+NOTHING = 16 * 2**20
+"""Free bytes below which PostgreSQL cannot begin the next segment of its log: it may stop at any moment, and
+could not stop in order, for which it has to write."""
+
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a standby while another member leads. `at` is monotonic, in seconds; `state` is Patroni's

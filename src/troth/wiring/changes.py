@@ -83,6 +83,11 @@ class Changes:
             if (await self._leader()).name == name:
                 await self._switch_over(_say_nothing, "", cause)
 
+    def end(self, name: str, cause: str) -> None:
+        """End a leader that cannot stop in order any more, with SIGKILL: another takes over at once."""
+        self._database.watch.expect(cause)
+        self._database.fence(self._database.replicas.member(name))
+
     @asynccontextmanager
     async def without_standby(self) -> AsyncGenerator[str]:
         """A standby is out of service for as long as the block lasts; yields its name. Raises PlatformError

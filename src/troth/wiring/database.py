@@ -107,7 +107,7 @@ class DatabasePart:
             self.replicas,
             self.command,
             self.target(SUPERUSER),
-            Hands(self.patroni_of, self._fence, self._release, self._note_failover),
+            Hands(self.patroni_of, self.fence, self._release, self._note_failover),
             SystemClock(),
         )
 
@@ -341,8 +341,8 @@ class DatabasePart:
         process = self._process_of(member.name)
         return process.pid if process else None
 
-    def _fence(self, member: Member) -> None:
-        """The supervisor ends what a killed process leaves, and starts it again."""
+    def fence(self, member: Member) -> None:
+        """End a member with SIGKILL; the supervisor ends what is left of it, and starts it again."""
         process = self._process_of(member.name)
         if process is not None:
             process.send(signal.SIGKILL)

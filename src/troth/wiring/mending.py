@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from troth.core.errors import PlatformError, TrothError
-from troth.data.mending import LOW, Sight, describe_room, has_room, is_stuck, pause_after, roomier
+from troth.data.mending import LOW, NOTHING, Sight, describe_room, has_room, is_stuck, pause_after, roomier
 from troth.data.patroni import MemberStatus
 from troth.data.replicas import Member
 from troth.hosting.backoff import Restart
@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 class MendingTools(msgspec.Struct, frozen=True):
     """What is known and done by others. `server` is the first process of a member's Patroni here, None while
-    there is none; `damaged` the members with pages that fail their checksum; for `copy_anew` and `relieve`
-    see `Changes`; `remarks` is what the status says of members."""
+    there is none; `damaged` the members with pages that fail their checksum; for `copy_anew`, `relieve` and
+    `end` see `Changes`; `remarks` is what the status says of members."""
 
     members: Callable[[], tuple[Member, ...]]
     report: Callable[[], Awaitable[tuple[MemberStatus, ...]]]
@@ -49,6 +49,7 @@ class MendingTools(msgspec.Struct, frozen=True):
     damaged: set[str]
     copy_anew: Callable[[str], Awaitable[None]]
     relieve: Callable[[str, str], Awaitable[None]]
+    end: Callable[[str, str], None]
     remarks: dict[str, str]
 
 
@@ -90,6 +91,9 @@ class Mending:
             cause = f"the disk of {leader} is as good as full"
         else:
             return ""
+        if free[leader] < NOTHING:
+            self._tools.end(leader, cause)
+            return f"{cause}; it was ended, and another member leads"
         try:
             await self._tools.relieve(leader, cause)
         except TrothError as error:

@@ -69,6 +69,7 @@ class Replicas:
             damaged=database.watch.damaged,
             copy_anew=self.changes.copy_anew,
             relieve=self.changes.relieve,
+            end=self.changes.end,
             remarks=database.remarks,
         )
         return (mending_duty(tools),)
