@@ -6,7 +6,7 @@ import pytest
 
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace
-from troth.hosting.promises import Listener, judge_balancing, judge_listeners
+from troth.hosting.promises import Listener, judge_listeners
 from troth.hosting.tls.hsts import judge_hsts
 
 FACE = PublicFace(
@@ -39,18 +39,6 @@ def test_a_private_socket_beyond_loopback_breaks_the_network_promise(exposed: Li
 
 def test_seeing_no_socket_at_all_proves_nothing() -> None:
     assert judge_listeners((), FACE).verdict == "unknown"
-
-
-def test_one_silent_instance_of_two_breaks_balancing() -> None:
-    finding = judge_balancing((("web", "web-1", True), ("web", "web-2", True), ("portal", "portal-1", True)))
-    assert finding.verdict == "broken"
-    assert "portal 1" in finding.evidence
-
-
-def test_balancing_is_not_called_proved_while_nothing_scales() -> None:
-    seen = tuple((service, f"{service}-{n}", True) for service in ("web", "portal") for n in (1, 2))
-    assert judge_balancing(seen).verdict == "unknown"
-    assert judge_balancing(()).verdict == "broken"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from troth.hosting.health import READY_PATH
+from support.waiting import until
+from troth.hosting.pulse import Pulse, PulseFile, Teller
 from troth.hosting.runner import Gate
-from troth.hosting.shedding import Load, Places, party_of
+from troth.hosting.shedding import Places, party_of
 from troth.hosting.streams import Message, Receive, Send
 
 
@@ -66,13 +69,6 @@ def test_the_party_is_the_client_domain(host: bytes | None, party: str) -> None:
     assert party_of({"headers": headers}) == party
 
 
-def test_a_load_reads_what_it_writes() -> None:
-    load = Load(3, 12, 10_234, 4)
-    assert Load.read(load.write()) == load
-    with pytest.raises(ValueError, match=r"."):
-        Load.read("3 twelve 1 1")
-
-
 class Busy:
     """An application that answers once it is told to, then keeps its stream open until it is let go."""
 
@@ -118,15 +114,28 @@ class Caller:
         self.messages.append(message)
 
 
-async def load_of(gate: Gate) -> Load:
-    asked = Caller(gate, READY_PATH)
-    await asked.task
-    return Load.read(asked.headers[b"x-troth-load"].decode())
+@pytest.fixture
+async def pulse(tmp_path: Path) -> AsyncGenerator[PulseFile]:
+    file = PulseFile(tmp_path / "pulse")
+    yield file
+    file.close()
 
 
-async def test_beyond_its_places_an_instance_refuses_at_once_and_says_when_to_come_again() -> None:
+async def told(gate: Gate, pulse: PulseFile) -> Pulse:
+    """What the gate next tells of itself."""
+    beating = asyncio.ensure_future(gate.beat())
+    await until(lambda: pulse.read() is not None)
+    beating.cancel()
+    said = pulse.read()
+    assert said is not None
+    return said
+
+
+async def test_beyond_its_places_an_instance_refuses_at_once_and_says_when_to_come_again(
+    pulse: PulseFile,
+) -> None:
     busy = Busy()
-    gate = Gate(busy)
+    gate = Gate(busy, Teller(pulse.path))
     callers = [Caller(gate) for _ in range(120)]
     await asyncio.sleep(0)
     refused = [one for one in callers if one.status == 503]
@@ -142,26 +151,29 @@ async def test_beyond_its_places_an_instance_refuses_at_once_and_says_when_to_co
     busy.let_go.set()
     await asyncio.gather(*(one.task for one in (*callers, other)))
     assert other.status == 200, "another domain's request found a place"
-    assert await load_of(gate) == Load(waiting=0, standing=0, answered=97, refused=25)
+    said = await told(gate, pulse)
+    assert (said.waiting, said.served, said.refused, said.failed) == (0, 97, 25, 0), "a refusal is no failure"
 
 
-async def test_streams_that_have_begun_take_no_place() -> None:
+async def test_streams_that_have_begun_take_no_place(pulse: PulseFile) -> None:
     busy = Busy()
     busy.answer.set()
-    gate = Gate(busy)
+    gate = Gate(busy, Teller(pulse.path))
     streams = [Caller(gate) for _ in range(500)]
     await asyncio.sleep(0)
     assert {one.status for one in streams} == {200}
-    assert await load_of(gate) == Load(waiting=0, standing=500, answered=500)
+    said = await told(gate, pulse)
+    assert (said.waiting, said.in_flight) == (0, 500)
     busy.let_go.set()
     await asyncio.gather(*(one.task for one in streams))
 
 
-async def test_an_application_that_fails_gives_its_place_back() -> None:
+async def test_an_application_that_fails_gives_its_place_back(pulse: PulseFile) -> None:
     async def fails(scope: Message, receive: Receive, send: Send) -> None:
         raise ValueError("a defect of the application")
 
-    gate = Gate(fails)
+    gate = Gate(fails, Teller(pulse.path))
     callers = [Caller(gate) for _ in range(5)]
     await asyncio.gather(*(one.task for one in callers), return_exceptions=True)
-    assert (await load_of(gate)).waiting == 0
+    said = await told(gate, pulse)
+    assert (said.waiting, said.raised) == (0, 5)

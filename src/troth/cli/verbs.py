@@ -170,6 +170,19 @@ def drill(
 
 
 @app.command()
+def scale(
+    service: Annotated[str, typer.Argument(help="The service: web, or an application.")],
+    number: Annotated[str, typer.Argument(help="How many instances, or auto to let them follow the load.")],
+    state: StateFolder = _STATE,
+    json: Json = False,
+) -> None:
+    """Set how many instances a service has, up to its `max_instances`; it is kept over restarts."""
+    from troth.cli.scaling import set_number
+
+    set_number(state, service, number, json=json)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from troth import VERSION

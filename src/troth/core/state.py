@@ -145,6 +145,21 @@ class State(msgspec.Struct, frozen=True):
         return self.root / "failovers.json"
 
     @property
+    def scaling(self) -> Path:
+        """How many instances a person wants of which service."""
+        return self.root / "scaling.json"
+
+    @property
+    def rehearsal(self) -> Path:
+        """What the last spike that was made on purpose showed."""
+        return self.root / "rehearsal.json"
+
+    @property
+    def releases(self) -> Path:
+        """A folder for each application with its releases, and which of them is current."""
+        return self.root / "releases"
+
+    @property
     def public_ca(self) -> Path:
         """The certificate to trust in a browser."""
         return self.root / "ca.pem"

@@ -103,6 +103,12 @@ class EdgeAdmin:
         known = msgspec.json.decode(listed.content, type=tuple[Upstream, ...])
         return tuple(msgspec.structs.replace(one, healthy=health.get(one.address)) for one in known)
 
+    async def in_flight(self) -> dict[str, int]:
+        """How many requests each place works on now. Raises PlatformError when the edge does not answer."""
+        listed = await self._get("/reverse_proxy/upstreams")
+        known = msgspec.json.decode(listed.content, type=tuple[Upstream, ...])
+        return {one.address: one.num_requests for one in known}
+
     async def close(self) -> None:
         """Give the connection back."""
         await self._client.aclose()

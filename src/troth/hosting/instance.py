@@ -10,7 +10,7 @@ import msgspec
 
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting.crashes import Exit
-from troth.hosting.pulse import PulseFile
+from troth.hosting.pulse import Pulse, PulseFile
 from troth.hosting.supervisor import Supervised
 
 Phase = Literal["starting", "ready", "suspect", "draining", "failed", "stopped"]
@@ -114,9 +114,14 @@ class Instance:
         return not self.held and self.phase in ("ready", "suspect", "failed")
 
     @property
+    def told(self) -> Pulse | None:
+        """What it last told of itself; None when it does not tell."""
+        return self.pulse.read() if self.pulse is not None else None
+
+    @property
     def in_flight(self) -> int | None:
         """Requests that it works on; None when it does not tell."""
-        told = self.pulse.read() if self.pulse is not None else None
+        told = self.told
         return told.in_flight if told is not None else None
 
     def meet(self, event: Event, now: datetime) -> bool:

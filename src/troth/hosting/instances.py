@@ -111,12 +111,13 @@ class Fleet:
         await self._take_down(instance)
 
     async def resize(self, wanted: int) -> None:
-        """Be so many, one after the other. Raises PlatformError when a new one does not become ready; those
-        that did stay, and `size` is what was wanted."""
+        """Be so many of the current release: new ones come side by side, those that go, one after the other.
+        Raises PlatformError when a new one does not become ready; those that did stay, and `size` is what was
+        wanted."""
         async with self.changing:
             self.size = wanted
-            while len(staying := self._staying()) < wanted:
-                await self.add()
+            await self._add_many(wanted - len(self._staying()))
+            staying = self._staying()
             surplus = spared_first(tuple(one.view(self.service) for one in staying))[: len(staying) - wanted]
             leaving = {(view.name, view.generation) for view in surplus}
             for instance in staying:
@@ -262,8 +263,23 @@ class Fleet:
             return beside.slot, beside.generation + 1
         return next_slot(self.service, frozenset(taken)), 1
 
+    async def _add_many(self, number: int) -> None:
+        slots: list[str] = []
+        for _ in range(number):
+            taken = frozenset((*(one.slot for one in self._instances), *slots))
+            slots.append(next_slot(self.service, taken))
+        coming = (self._bring_up(slot, 1, self.release) for slot in slots)
+        for outcome in await asyncio.gather(*coming, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
     def _staying(self) -> list[Instance]:
-        return [one for one in self._instances if one.phase not in ("draining", "stopped")]
+        """Without those of another release, which are kept for a way back."""
+        return [
+            one
+            for one in self._instances
+            if one.phase not in ("draining", "stopped") and one.release == self.release
+        ]
 
     def _others_serve(self, old: Instance, new: Instance) -> bool:
         return any(one.phase == "ready" and one.balanced for one in self._instances if one not in (old, new))

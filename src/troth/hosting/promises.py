@@ -1,7 +1,7 @@
 """The hosting promises, and the three promises of the data room that the edge keeps: https, ciphers, hsts.
 
 hosting.network     every private socket listens on loopback
-hosting.balancing   every instance of every service answers
+hosting.balancing   see hosting/balancing
 data.https          a plain request is redirected and gets nothing more
 data.ciphers        see hosting/tls
 data.hsts           the published rules of the browsers' preload list
@@ -10,6 +10,7 @@ data.hsts           the published rules of the browsers' preload list
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from troth.core.process import Endpoint
 from troth.core.promise import Finding, Probe
 from troth.core.reach import PublicFace, Visitor
+from troth.hosting.balancing import Acting, Seen, judge_balancing
 from troth.hosting.tls import promise as ciphers
 from troth.hosting.tls.hsts import judge_hsts
 
@@ -43,6 +45,8 @@ class HostingView(msgspec.Struct, frozen=True):
     face: PublicFace
     listeners: Callable[[], Awaitable[tuple[Listener, ...]]]
     instances: Callable[[], Awaitable[tuple[ServiceInstance, ...]]]
+    acting: Callable[[], Awaitable[Acting]]
+    now: Callable[[], datetime]
 
 
 def probes(view: HostingView) -> tuple[Probe, ...]:
@@ -86,29 +90,15 @@ def judge_listeners(listeners: tuple[Listener, ...], face: PublicFace) -> Findin
 
 
 async def probe_balancing(view: HostingView) -> Finding:
-    """Ask every instance whether it is ready; broken when a service has fewer than two that are."""
+    """Ask every instance whether it is ready, and how scaling stands."""
+    return judge_balancing(await look_at_instances(view), await view.acting(), view.now())
+
+
+async def look_at_instances(view: HostingView) -> Seen:
+    """Which instances answer."""
     instances = await view.instances()
     ready = await asyncio.gather(*(instance.ready() for instance in instances))
-    return judge_balancing(
-        tuple((one.service, one.name, up) for one, up in zip(instances, ready, strict=True))
-    )
-
-
-def judge_balancing(seen: tuple[tuple[str, str, bool], ...]) -> Finding:
-    """The verdict on (service, instance, ready)."""
-    raw: dict[str, object] = {"instances": [list(row) for row in seen]}
-    services = sorted({service for service, _, _ in seen})
-    if not services:
-        return Finding("broken", "No service is behind the edge.", raw)
-    counts = {name: sum(up for service, _, up in seen if service == name) for name in services}
-    told = ", ".join(f"{name} {count}" for name, count in counts.items())
-    if min(counts.values()) < 2:
-        return Finding("broken", f"Fewer than two instances answer: {told}.", raw)
-    return Finding(
-        "unknown",
-        f"Instances answering behind the edge: {told}. Their number does not follow the load yet.",
-        raw,
-    )
+    return tuple((one.service, one.name, up) for one, up in zip(instances, ready, strict=True))
 
 
 async def probe_https(face: PublicFace) -> Finding:

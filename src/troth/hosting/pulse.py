@@ -22,7 +22,7 @@ BEAT_SECONDS = 0.1
 """Between two turns of the instance's event loop that are told."""
 
 _HELD = b"\x01"
-_TOLD = struct.Struct("<8xQdQQQQIId")
+_TOLD = struct.Struct("<8xQdQQQQIIdIIQ")
 _MAGIC = 0x74726F7468707531
 
 
@@ -31,6 +31,8 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     `lag` is by how many seconds the event loop last came too late to its turn; `served`, `failed` (answers of
     5xx) and `raised` (exceptions that nobody caught) count since its start, `in_flight` what it works on now.
+    `waiting` of these have no answer yet; `standing` are streams whose answer has begun, those without end
+    too. `refused` counts what was shed, which is not among `served`.
     """
 
     pid: int
@@ -41,6 +43,9 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     raised: int
     in_flight: int
+    waiting: int = 0
+    standing: int = 0
+    refused: int = 0
 
 
 class PulseFile:
@@ -78,7 +83,18 @@ class Teller:
         """Whether the keeper wants no requests sent here."""
         return os.pread(self._descriptor, 1, 0) == _HELD
 
-    def tell(self, *, lag: float, served: int, failed: int, raised: int, in_flight: int) -> None:
+    def tell(
+        self,
+        *,
+        lag: float,
+        served: int,
+        failed: int,
+        raised: int,
+        in_flight: int,
+        waiting: int = 0,
+        standing: int = 0,
+        refused: int = 0,
+    ) -> None:
         """One turn of the event loop."""
         self._beats += 1
         told = pack(
@@ -91,6 +107,9 @@ class Teller:
                 failed=failed,
                 raised=raised,
                 in_flight=in_flight,
+                waiting=waiting,
+                standing=standing,
+                refused=refused,
             )
         )
         with contextlib.suppress(OSError):  # a full disk must not end an instance: its silence is noticed
@@ -109,6 +128,9 @@ def pack(pulse: Pulse) -> bytes:
         pulse.in_flight,
         pulse.pid,
         pulse.lag,
+        pulse.waiting,
+        pulse.standing,
+        pulse.refused,
     )
 
 
@@ -116,7 +138,8 @@ def unpack(content: bytes) -> Pulse | None:
     """What the file says; None when it says nothing, or is no such file."""
     if len(content) < _TOLD.size:
         return None
-    magic, at, beats, served, failed, raised, in_flight, pid, lag = _TOLD.unpack_from(content)
+    magic, at, beats, served, failed, raised, in_flight, pid, lag, *load = _TOLD.unpack_from(content)
+    waiting, standing, refused = load
     if magic != _MAGIC or not (0 <= lag < float("inf") and 0 <= at < float("inf")):
         return None
     return Pulse(
@@ -128,4 +151,7 @@ def unpack(content: bytes) -> Pulse | None:
         failed=failed,
         raised=raised,
         in_flight=in_flight,
+        waiting=waiting,
+        standing=standing,
+        refused=refused,
     )

@@ -25,7 +25,7 @@ from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH, STARTED_PATH
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.pulse import BEAT_SECONDS, Teller
-from troth.hosting.shedding import LOAD_HEADER, Load, Places, party_of, refuse
+from troth.hosting.shedding import Places, party_of, refuse
 from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
 from troth.hosting.wire import decode
 
@@ -99,12 +99,6 @@ class Gate:
             if holds:
                 self._places.give_back(party)
 
-    def load(self) -> Load:
-        """How much there is to do."""
-        waiting = self._places.waiting
-        standing = self._in_flight - waiting + len(self._endless)
-        return Load(waiting, standing, self._answered, self._places.refused)
-
     async def beat(self) -> None:
         """For ever: tell the keeper that the event loop turns, and how late it came to it."""
         loop = asyncio.get_running_loop()
@@ -117,6 +111,9 @@ class Gate:
                 failed=self._failed,
                 raised=self._raised,
                 in_flight=self._in_flight,
+                waiting=self._places.waiting,
+                standing=self._in_flight - self._places.waiting + len(self._endless),
+                refused=self._places.refused,
             )
 
     def note_unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -171,12 +168,7 @@ class Gate:
         status, body = (200, b"ready\n")
         if self._draining or held:
             status, body = (503, b"draining\n" if self._draining else b"held back\n")
-        load = self.load().write().encode()
-        headers = [
-            (b"content-type", b"text/plain"),
-            (b"cache-control", b"no-store"),
-            (LOAD_HEADER.encode(), load),
-        ]
+        headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

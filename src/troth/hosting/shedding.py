@@ -34,30 +34,6 @@ _PROBLEM = msgspec.json.encode(
 )
 
 
-class Load(msgspec.Struct, frozen=True):
-    """What an instance says of itself: requests that wait for their answer, answers that are still being sent
-    (streams), and how many were answered and refused since it began."""
-
-    waiting: int = 0
-    standing: int = 0
-    answered: int = 0
-    refused: int = 0
-
-    def write(self) -> str:
-        """The value of the header."""
-        return f"{self.waiting} {self.standing} {self.answered} {self.refused}"
-
-    @classmethod
-    def read(cls, text: str) -> "Load":
-        """Raises ValueError on anything else than `write` makes."""
-        waiting, standing, answered, refused = map(int, text.split(" "))
-        return cls(waiting, standing, answered, refused)
-
-
-LOAD_HEADER = "x-troth-load"
-"""In the answer to the readiness question. The edge never shows it to a client."""
-
-
 class Places:
     """The places of an instance, and who takes them: `party` is a client domain, so a tenant."""
 

@@ -9,6 +9,7 @@ import msgspec
 from troth import VERSION
 from troth.core.ca import LeafFiles
 from troth.core.config import CollectionSettings, Settings
+from troth.core.errors import PlatformError
 from troth.core.leader import DatabaseTarget
 from troth.core.process import Endpoint, ProcessSpec
 from troth.core.secret import write_secret
@@ -21,6 +22,11 @@ from troth.wiring.certificates import Certificates, Holder
 
 PRIVATE = Holder(trust="instances", name="edge", usage="server")
 """The edge towards applications: it stands among the instances that they trust."""
+
+
+SPARE_SLOTS = 1
+"""Beyond the most instances that load may lead to: one may be replaced while a release is kept for a way back
+in its own slot."""
 
 
 class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +90,9 @@ class Blueprint:
         """Certificates and file of an instance about to start. A new generation does not take the certificate
         of the one which still serves."""
         turn = turn_of(slot, generation)
-        endpoint = self._places[turn]
+        endpoint = self._places.get(turn)
+        if endpoint is None:
+            raise PlatformError(f"There is no place for another instance of {service}: {slot} is none.")
         holder = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
         own = self._certificates.issue(holder)
         described = (
@@ -164,11 +172,11 @@ def _service(turn: str) -> str:
 
 def _choose_places(settings: Settings, ports: Iterator[int]) -> dict[str, Endpoint]:
     """`web-1-0`, `web-1-1`, `web-2-0`, … and where each is."""
-    sizes = {WEB: settings.web.instances} | {name: app.instances for name, app in settings.apps.items()}
+    sizes = {WEB: settings.web.most} | {name: app.most for name, app in settings.apps.items()}
     turns = [
         f"{service}-{number}-{turn}"
         for service, size in sizes.items()
-        for number in range(1, size + 1)
+        for number in range(1, size + SPARE_SLOTS + 1)
         for turn in (0, 1)
     ]
     return {turn: Endpoint("127.0.0.1", next(ports)) for turn in turns}

@@ -25,7 +25,7 @@ from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
-from troth.wiring import bounding, receipts, residency
+from troth.wiring import bounding, receipts, rehearsing, residency, scaling
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.backup_drills import BackupDrills
@@ -52,9 +52,11 @@ from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.places import check_size
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
+from troth.wiring.rehearsing import Rehearsal
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.revoking import Revoking
+from troth.wiring.scaling import Scaling
 from troth.wiring.services import ServicesPart
 
 REPLACEMENT_SECONDS = 45.0
@@ -134,6 +136,8 @@ class Platform:
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
+        self._scaling = Scaling(settings, state, self._services, clock)
+        self._rehearsal = Rehearsal(state, self._services, self._scaling, clock)
         port = self._services.face.https_port
         self._office = Office(settings, state, self._database.target, port)
         self._mailing = settings.mail and Mailing(settings.mail, state, self._database.target, port)
@@ -156,6 +160,7 @@ class Platform:
             self._backup_drills,
             self._residency,
             self._replicas,
+            self._rehearsal,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -201,6 +206,7 @@ class Platform:
                     stop=self._receipts.close,
                 ),
                 *self._services.steps(after="declaration"),
+                self._scaling.step(),
                 *self._backups.steps(),
             ),
             summary=self._summarize,
@@ -209,6 +215,18 @@ class Platform:
                     name="owners of domains",
                     every=RECHECK_SECONDS,
                     work=lambda: recheck_domains(self._office),
+                ),
+                Duty(
+                    name="scaling",
+                    every=scaling.EVERY_SECONDS,
+                    work=self._scaling.work,
+                    limit=scaling.LIMIT_SECONDS,
+                ),
+                Duty(
+                    name="rehearsal of a spike",
+                    every=rehearsing.EVERY_SECONDS,
+                    work=self._rehearsal.work,
+                    limit=rehearsing.LIMIT_SECONDS,
                 ),
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
                 Duty(
@@ -234,6 +252,7 @@ class Platform:
                 "members": self._database.report,
                 "replica_set": self._replicas.report,
                 "instances": self._services.report_instances,
+                "scaling": self._scaling.report,
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
                 "alarms": self._report_alarms,
@@ -252,6 +271,7 @@ class Platform:
                 **self._backups.actions(),
                 **self._backup_drills.actions(),
                 **self._revoking.actions(),
+                **self._scaling.actions(),
                 **self._replicas.actions(),
             },
         )

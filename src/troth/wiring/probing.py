@@ -60,6 +60,7 @@ from troth.wiring.declaration import (
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.hops import PrivateHops
 from troth.wiring.receipts import Receipts
+from troth.wiring.rehearsing import Rehearsal
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.sampling import sample
@@ -84,6 +85,7 @@ class Probing:
         backups: BackupDrills,
         residency: Residency,
         replicas: Replicas,
+        rehearsal: Rehearsal,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -95,6 +97,7 @@ class Probing:
         self._backups = backups
         self._residency = residency
         self._replicas = replicas
+        self._rehearsal = rehearsal
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -119,6 +122,8 @@ class Probing:
             face = await self._sample(auditor)
             drills = {one.promise: one for one in self._drills(app, auditor, owner, face)}
             probes = {one.promise: one for one in self._probes(app, auditor, face)}
+            rehearsing = self._rehearsal.probe(self._hosting_view(face))
+            probes[rehearsing.promise] = rehearsing
             name = str(asked.get("promise", ""))
             if name not in drills:
                 raise PlatformError(
@@ -157,6 +162,7 @@ class Probing:
         return (
             *data.drills(self._data_view(auditor), defects.weaken, *self._replicas.drills()),
             *self._backups.drills(),
+            self._rehearsal.drill(self._hosting_view(face)),
             residency_promise.drill(self._residency.view(), self._residency.planted),
             ciphers.drill(face, self._issue_for_drill),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
@@ -182,7 +188,7 @@ class Probing:
                 if view.phase in _SERVING
             )
 
-        return hosting.HostingView(face, listeners, instances)
+        return hosting.HostingView(face, listeners, instances, self._rehearsal.acting, self._clock.now)
 
     def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self._services.ready.is_ready(Endpoint.read(endpoint))

@@ -181,6 +181,17 @@ class ServicesPart:
                 raise outcome
         return sum(self.fleets[name].size for name in names)
 
+    async def resize(self, service: str, wanted: int) -> None:
+        """Have so many instances of a service. Raises PlatformError when a new one does not become ready."""
+        try:
+            await self.fleets[service].resize(wanted)
+        finally:
+            self._forget_gone(service)
+
+    async def in_flight(self) -> dict[str, int]:
+        """Requests under way at each place, as the edge counts them. Raises PlatformError."""
+        return await self._admin.in_flight() if self._admin else {}
+
     def ports(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every private port of services, with a name; all speak HTTPS."""
         instances = tuple(
@@ -198,16 +209,19 @@ class ServicesPart:
         return (("edge for applications", self._private), ("gate of certificates", self._gate), *places)
 
     async def _replace(self, service: str) -> None:
-        """New instances with new certificates. Whatever belongs to none of those that live in the end is
-        forgotten: after a replacement that failed half-way, new and old ones live side by side."""
-        fleet = self.fleets[service]
+        """New instances with new certificates."""
         try:
-            await fleet.replace_all()
+            await self.fleets[service].replace_all()
         finally:
-            living = {turn_of(view.name, view.generation) for view in fleet.views()}
-            for holder in self._certificates.holders(lambda one: service_of(one) == service):
-                if holder.name not in living:
-                    self._certificates.forget(holder)
+            self._forget_gone(service)
+
+    def _forget_gone(self, service: str) -> None:
+        """Forget the certificates of instances that live no more: after a replacement that failed half-way,
+        new and old ones live side by side."""
+        living = {turn_of(view.name, view.generation) for view in self.fleets[service].views()}
+        for holder in self._certificates.holders(lambda one: service_of(one) == service):
+            if holder.name not in living:
+                self._certificates.forget(holder)
 
     def _fleet(self, name: str, size: int) -> Fleet:
         async def prepare(slot: str, generation: int, release: Release) -> Prepared:
