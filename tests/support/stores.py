@@ -101,22 +101,23 @@ def ssh_key() -> asyncssh.SSHKey:
 
 
 class SftpServer:
-    """asyncssh's own server on loopback, over a folder. `known_hosts` pins its key."""
+    """asyncssh's own server on loopback, over a folder. `known_hosts` pins its key. While it `is_full` it
+    takes no byte more, and says so as a server on a full disk does."""
 
     def __init__(self, folder: Path) -> None:
+        self.is_full = False
         self.root = folder / "served"
         self.root.mkdir()
         self.known_hosts = folder / "known_hosts"
         self.client_key = ssh_key()
         self._host_key = ssh_key()
         self._server: asyncssh.SSHAcceptor | None = None
+        self._public = ""
         self.port = 0
 
     async def start(self) -> SftpPlace:
-        root = str(self.root)
-
         def serve(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-            return asyncssh.SFTPServer(channel, chroot=root.encode())
+            return _Disk(self, channel)
 
         self._server = await asyncssh.create_server(
             self._guard(),
@@ -127,8 +128,13 @@ class SftpServer:
         )
         self.port = self._server.get_port()
         public = self._host_key.export_public_key().decode().strip()
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}\n")
+        self._public = public
+        self.known_hosts.write_text(self.known_as(self.port))
         return SftpPlace("troth", "127.0.0.1", self.port, "/backups")
+
+    def known_as(self, port: int) -> str:
+        """The line of known_hosts for whoever reaches it through this port of loopback."""
+        return f"[127.0.0.1]:{port} {self._public}\n"
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -155,3 +161,16 @@ class SftpServer:
                 return key.export_public_key() == known
 
         return Guard
+
+
+class _Disk(asyncssh.SFTPServer):
+    """What the server writes to."""
+
+    def __init__(self, server: SftpServer, channel: Any) -> None:
+        cast("Any", super()).__init__(channel, chroot=str(server.root).encode())
+        self._of = server
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        if self._of.is_full:
+            raise asyncssh.SFTPFailure("No space left on device")
+        return cast("int", super().write(file_obj, offset, data))

@@ -10,20 +10,16 @@ from pathlib import Path
 import pytest
 
 from support.backup_site import Site
+from support.kept_backups import looking
 from support.platform import TROTH, Done, troth
 from support.rounds import in_many_rounds
 from support.waiting import until
 from troth.core.secret import Secret, write_secret
 from troth.core.state import State
 from troth.data.backups.kept_keys import gather
-from troth.data.backups.recovering import Recovery
-from troth.data.backups.restoring import Workplace
-from troth.data.backups.wal_server import WalServer
-from troth.data.postgres import find_binaries
 from troth.data.recovery import fingerprint
 from troth.data.stores.folder import FolderStore
-from troth.hosting import isolation, processes
-from troth.hosting.programs import Programs
+from troth.hosting import processes
 
 STEPS = ("fetching base backup", "verifying every file", "replaying the log", "putting it in place")
 
@@ -57,25 +53,7 @@ def restore(site: Site, state: State, *more: str) -> Done:
 
 async def canaries(state: State) -> int:
     """Rows in the data folder that was put in place."""
-    place = Workplace(
-        root=state.root / "look",
-        sockets=state.run,
-        log=state.logs / "look.log",
-        binaries=find_binaries(None),
-        durable=True,
-    )
-    data = state.members / "member-1" / "data"
-    place.root.mkdir(mode=0o700)
-    place.data.symlink_to(data)
-    start = Programs(state.root, isolation.inside(False)).start
-
-    async def nothing(name: str, path: Path) -> None:
-        raise AssertionError(name)
-
-    server = WalServer(nothing, (), frozenset(), data=data, spool=place.root / "wal", told=lambda _: None)
-    recovery = Recovery(start, place.scratch, server)
-    await recovery.prepare()
-    async with recovery.at(None) as connection:
+    async with looking(state) as connection:
         return await connection.fetchval("select count(*) from troth.canary_row")
 
 

@@ -59,6 +59,9 @@ def restore(
     until_gap: Annotated[
         bool, typer.Option("--until-gap", help="Take what lies before a missing piece of the log.")
     ] = False,
+    even_different: Annotated[
+        bool, typer.Option("--even-different", help="Take tables that are not what the backup noted of them.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; never enough to replace anything.")] = False,
     yes_replace: Annotated[
         str, typer.Option("--yes-replace", help="The name of the platform whose replica set is replaced.")
@@ -77,6 +80,7 @@ def restore(
         source=source,
         recovery_key=recovery_key,
         until_gap=until_gap,
+        even_different=even_different,
         yes=yes,
         replace=yes_replace,
         json=json,

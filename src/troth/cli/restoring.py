@@ -37,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     recovery_key: Path | None
     until_gap: bool
+    even_different: bool
     yes: bool
     replace: str
     json: bool
@@ -71,7 +72,7 @@ async def _restore(
     store = await open_part(store_settings(backup, state), recovery)
     try:
         binaries = find_binaries(settings.database.binaries if settings is not None else None)
-        work = Restore(state, store, recovery, binaries)
+        work = Restore(state, store, recovery, binaries, even_different=asked.even_different)
         plan = await work.plan(moment, until_gap=asked.until_gap)
         err.print(_preview(plan, store.place, state, replaces=work.replaces), soft_wrap=True)
         _confirm(asked, name_of(settings, state), replaces=work.replaces)
@@ -128,7 +129,13 @@ def _describe(outcome: Outcome) -> Text:
     facts = outcome.facts
     text = Text.assemble(("✓ ", "green"), f"Restored in {outcome.seconds:.1f} s; ")
     text.append(f"newest write {facts.newest or 'unknown'}, " if facts.newest else "")
-    text.append(f"{facts.canaries} canaries opened with the recovered keys.")
+    text.append(f"{facts.canaries} canaries opened with the recovered keys, ")
+    if facts.tables:
+        text.append(f"{facts.rows:,} rows of {facts.tables} tables compared with what the backup noted.")
+    else:
+        text.append("no rows compared: the backup noted none.")
+    for difference in facts.differences:
+        text.append(f"\nDiffers: {difference}", "bold red")
     if outcome.aside is not None:
         text.append(f"\nWhat was there before lies in {outcome.aside}.")
     return text.append("\nNow run: troth up")

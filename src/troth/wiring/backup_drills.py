@@ -8,12 +8,11 @@ import msgspec
 
 from troth.core.clock import Clock
 from troth.core.errors import PlatformError, TrothError
-from troth.core.leader import SecureContext, wait_for_leader
 from troth.core.promise import Drill, Probe
 from troth.core.secret import Secret, write_public
 from troth.core.settings import BackupSettings
 from troth.core.state import State
-from troth.data.backups.digests import Connection, Digests, take_digests
+from troth.data.backups.digests import Digests
 from troth.data.backups.drilling import Drilled, Ground, drill, remember
 from troth.data.backups.fetching import Objects
 from troth.data.backups.kept_keys import KEYS, gather, keep, outlived
@@ -24,15 +23,13 @@ from troth.data.backups.wal import read_lsn
 from troth.data.receipt_log import read_log, read_public_key, verify_receipts
 from troth.data.receipts import KEPT_ROWS, Receipt
 from troth.data.recovery import backup_key, kept_keys_key, read_recovery_key
-from troth.data.roles import SUPERUSER
 from troth.data.stores.store import Store, StoreError
 from troth.hosting import isolation
 from troth.hosting.plan import Action
 from troth.hosting.programs import Programs
+from troth.wiring.backup_bounds import Members
+from troth.wiring.backup_digests import record
 from troth.wiring.backup_store import open_part, store_settings
-from troth.wiring.database import DatabasePart
-
-LEADER_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +51,7 @@ class BackupDrills:
         self,
         settings: BackupSettings | None,
         state: State,
-        database: DatabasePart,
+        database: Members,
         clock: Clock,
         shipped: Callable[[int], Awaitable[None]],
     ) -> None:
@@ -68,9 +65,10 @@ class BackupDrills:
     # --- for the plan ---------------------------------------------------------------------------------------
 
     async def after_backup(self, backup: Backup) -> None:
-        """The drill of a backup that was just taken. Raises PlatformError when it failed: whoever runs this
-        says so, and the next status shows it until a drill has passed again."""
-        drilled = await self._run(backup.id)
+        """The drill of a backup that was just taken, against the digests that it brought. Raises
+        PlatformError when it failed: whoever runs this says so, and the next status shows it until a drill
+        has passed again."""
+        drilled = await self._run(backup.id, recorded=backup.digests)
         if not drilled.passed:
             raise PlatformError(f"The drill of backup {backup.id} failed: {drilled.problem}")
 
@@ -134,12 +132,14 @@ class BackupDrills:
     async def _tell_progress(self, _: dict[str, object]) -> dict[str, object]:
         return msgspec.to_builtins(self._progress)
 
-    async def _run(self, backup: str, number: int | None = None) -> Drilled:
+    async def _run(
+        self, backup: str, number: int | None = None, *, recorded: Digests | None = None
+    ) -> Drilled:
         async with self._one_at_a_time:
             progress = Progress(number=number or self._progress.number + 1, step="waiting", finished=False)
             self._progress = progress
             try:
-                drilled = await self._drill(backup, progress)
+                drilled = await self._drill(backup, progress, recorded)
             finally:
                 progress.finished = True
             progress.result = drilled
@@ -148,7 +148,7 @@ class BackupDrills:
                 _log.error("the drill of backup %s failed: %s", backup, drilled.problem)
             return drilled
 
-    async def _drill(self, backup: str, progress: Progress) -> Drilled:
+    async def _drill(self, backup: str, progress: Progress, recorded: Digests | None) -> Drilled:
         def tell(step: str, done: float) -> None:
             progress.step, progress.done = step, done
 
@@ -156,8 +156,9 @@ class BackupDrills:
         store = await self._store()
         try:
             await self._keep_keys(store, recovery)
-            tell("recording what every table holds", 0.0)
-            recorded = await self._record(backup)
+            if recorded is None:
+                tell("recording what every table holds", 0.0)
+                recorded = await self._record(backup)
             ground = Ground(
                 start=Programs(self._state.root, isolation.inside(contained=True)).start,
                 store=store,
@@ -173,13 +174,9 @@ class BackupDrills:
 
     async def _record(self, backup: str) -> Digests:
         """The digests of the leader's tables, once the log up to them is in the store."""
-        recorded = await take_digests(self._connect, f"troth-{backup}")
+        recorded = await record(self._database, backup)
         await self._shipped(read_lsn(recorded.lsn))
         return recorded
-
-    async def _connect(self) -> Connection:
-        target = self._database.target(SUPERUSER)
-        return await wait_for_leader(target, SecureContext.of(target), seconds=LEADER_SECONDS)
 
     async def _keep_keys(self, store: Store, recovery: Secret) -> None:
         assert self._settings is not None, "only with [backup]"

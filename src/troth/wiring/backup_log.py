@@ -1,9 +1,9 @@
 """The write-ahead log as a part of the platform: received all the time, shipped every few seconds.
 
-The receiver runs under the supervisor. It writes into a spool, from which one duty ships; while the store is
-away the spool grows to SPOOL_BYTES, then the receiver stops, and PostgreSQL keeps the log by itself up to
-`max_slot_wal_keep_size`. The database goes on in any case: past that, the log has a gap, which the next
-backup closes and everybody is told of.
+The receiver runs under the supervisor. It writes into a spool, from which one round after the other ships;
+while the store is away the spool grows to `Bounds.spool_bytes`, then the receiver stops, and PostgreSQL keeps
+the log by itself up to `max_slot_wal_keep_size`. The database goes on in any case: past that, the log has a
+gap, which the next backup closes and everybody is told of.
 """
 
 import asyncio
@@ -23,23 +23,24 @@ from troth.data.backups.tool import RECEIVER, SLOT, Access, receiver
 from troth.data.backups.vault import Vault
 from troth.data.backups.wal import read_lsn
 from troth.data.roles import SUPERUSER
+from troth.data.stores.store import StoreError
 from troth.hosting.backoff import Restart
 from troth.hosting.crashes import Exit
 from troth.hosting.supervisor import Supervised, Supervisor
-from troth.wiring.database import DatabasePart
+from troth.wiring.backup_bounds import Bounds, Members
 
 EVERY_SECONDS = 1.0
 """Between two looks at the leader: each is an instant up to which the log may turn out to be shipped."""
 
-LIMIT_SECONDS = 600.0
+LIMIT_SECONDS = 60.0
+"""For one look."""
+
+ROUND_SECONDS = 600.0
+"""For one round of shipping; what it has shipped by then is not shipped again."""
 
 SHIP_SECONDS = 3.0
 """Between two rounds of shipping. The newest recoverable write is as old as this, one look, the receiver's
 report of a second and the upload: less than ten seconds with a store that takes some of them."""
-
-SPOOL_BYTES = 512 * 1024 * 1024
-ALARM_SECONDS = 60.0
-"""How old the newest recoverable write may become before it is a trouble."""
 
 _RESTART = Restart(longest=2.0)
 _WAIT_SECONDS = 300.0
@@ -55,9 +56,14 @@ _log = logging.getLogger(__name__)
 
 
 class LogPart:
-    """The receiver and the shipper. `gap` says that the log was torn since the last backup."""
+    """The receiver and the shipper. `problem` says why the last round of shipping failed, and is empty once
+    one came to its end."""
 
-    def __init__(self, state: State, database: DatabasePart, supervisor: Supervisor, clock: Clock) -> None:
+    def __init__(
+        self, state: State, database: Members, supervisor: Supervisor, clock: Clock, bounds: Bounds
+    ) -> None:
+        self.problem = ""
+        self._bounds = bounds
         self._database = database
         self._supervisor = supervisor
         self._clock = clock
@@ -68,10 +74,11 @@ class LogPart:
         self._superuser: Database | None = None
         self._shipper: Shipper | None = None
         self._vault: Vault | None = None
+        self._round: asyncio.Task[None] | None = None
         self._shipped_at = 0.0
+        self._receivers = 0
         self._since = clock.now()
-        self._full = False
-        self.gap = False
+        self._full = self._lost = False
 
     async def start(self) -> None:
         """Begin to receive."""
@@ -81,6 +88,10 @@ class LogPart:
 
     async def stop(self) -> None:
         """End the receiver. What was not shipped stays in the spool, for the next start."""
+        shipping, self._round = self._round, None
+        if shipping is not None:
+            shipping.cancel()
+            await asyncio.gather(shipping, return_exceptions=True)
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             await receiver.stop()
@@ -89,14 +100,19 @@ class LogPart:
             await superuser.close()
 
     async def work(self, vault: Vault | None) -> str:
-        """One look, and one round of shipping where it is time. Raises StoreError.
+        """One look. Where it is time, a round of shipping begins beside it: a store that does not answer
+        holds up no look, and the spool keeps its bound. Without a store what is received waits.
 
-        Without a store what is received waits.
+        Raises what the last round failed with, unless it was the store: that is a `problem`.
         """
         said = await self._look()
         await self._bound()
-        if vault is not None and time.monotonic() - self._shipped_at >= SHIP_SECONDS:
-            await self._ship(vault)
+        if self._round is not None and self._round.done():
+            ended, self._round = self._round, None
+            ended.result()
+        is_time = time.monotonic() - self._shipped_at >= SHIP_SECONDS
+        if vault is not None and self._round is None and is_time:
+            self._round = asyncio.create_task(self._ship(vault), name="backup log to the store")
         return said
 
     async def shipped(self, lsn: int) -> None:
@@ -122,7 +138,7 @@ class LogPart:
     def troubles(self) -> tuple[str, ...]:
         """A sentence for what is wrong."""
         found: list[str] = []
-        if self.age() > ALARM_SECONDS:
+        if self.age() > self._bounds.alarm_seconds:
             since = f"since {to_wire(self._coverage.until)}" if self._coverage.until else "yet"
             found.append(f"no write has reached the backup store {since}")
         if self._full:
@@ -130,6 +146,25 @@ class LogPart:
         if self.gap:
             found.append("the shipped log has a gap, until the next backup is made")
         return tuple(found)
+
+    @property
+    def gap(self) -> bool:
+        """Whether some of the log never arrived, and no backup was begun since."""
+        return self._coverage.is_torn
+
+    @property
+    def tears(self) -> int:
+        """How often that has happened: a backup that was begun after so many closes the gap of each."""
+        return self._coverage.tears
+
+    def tear(self) -> None:
+        """Some of the log is missing from the store, as it turned out."""
+        if not self.gap:
+            self._coverage.tear()
+
+    def mend(self, tears: int) -> None:
+        """A backup was made that was begun after so many tears."""
+        self._coverage.mend(tears)
 
     async def _look(self) -> str:
         """A leader that is lost is no failure of this duty: the age of the newest write tells of it."""
@@ -148,35 +183,53 @@ class LogPart:
         return self._superuser
 
     async def _mend(self) -> str:
-        """PostgreSQL has thrown away what was not received in time. Patroni makes the slot anew."""
-        self.gap = True
-        self._coverage.tear()
+        """PostgreSQL has thrown away what was not received in time. Patroni makes the slot anew.
+
+        While the spool is full, nothing could be received: then the lost slot stays, which keeps no log, and
+        the disk of the members does not fill either.
+        """
+        if not self._lost:
+            self._lost = True
+            self._coverage.tear()
+            _log.error("the shipped log has a gap: the store was away for too long")
+        if self._full:
+            return ""
         await self._pause()
         await asyncio.to_thread(self._spool.prepare)
         superuser = await self._connect()
         await superuser.fetch("select pg_drop_replication_slot($1)", SLOT, idempotent=False)
+        self._lost = False
         self._receive()
-        _log.error("the shipped log has a gap: the store was away for too long")
         return "the log has a gap; it is received anew"
 
     async def _bound(self) -> None:
-        size = await asyncio.to_thread(self._spool.size)
-        if not self._full and size > SPOOL_BYTES:
+        size, bound = await asyncio.to_thread(self._spool.size), self._bounds.spool_bytes
+        if not self._full and size > bound:
             self._full = True
             await self._pause()
-        elif self._full and size < SPOOL_BYTES // 2:
+        elif self._full and size < bound // 2:
             self._full = False
             await asyncio.to_thread(self._spool.prepare)
             self._receive()
 
     async def _ship(self, vault: Vault) -> None:
+        """One round. What the receiver had before it counts as shipped, unless it is another receiver now."""
         if self._shipper is None or self._vault is not vault:
             self._shipper, self._vault = Shipper(self._spool, vault), vault
-        looked = self._coverage.received
-        await self._shipper.round()
-        self._shipped_at = time.monotonic()
-        if looked is not None and self._receiver is not None:
-            self._coverage.ship(looked)
+        looked, receivers = self._coverage.received, self._receivers
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                await self._shipper.round()
+        except StoreError as error:
+            self.problem = error.public
+        except TimeoutError:
+            self.problem = f"The log was not shipped within {ROUND_SECONDS:.0f} s; it is tried again."
+        else:
+            self.problem = ""
+            if looked is not None and receivers == self._receivers:
+                self._coverage.ship(looked)
+        finally:
+            self._shipped_at = time.monotonic()
 
     def _receive(self) -> None:
         replicas = self._database.replicas
@@ -186,11 +239,13 @@ class LogPart:
 
     def _begin_anew(self, end: Exit) -> None:
         """Before it is started again. What another leader never had may have been received, and counted."""
+        self._receivers += 1
         self._coverage.shipped = 0
         if not end.asked:
             self._spool.prepare()
 
     async def _pause(self) -> None:
+        self._receivers += 1
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             await receiver.stop()

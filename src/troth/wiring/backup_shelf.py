@@ -2,22 +2,29 @@
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import msgspec
 
-from troth.core.secret import write_public
+from troth.core.secret import Secret, write_public
 from troth.core.settings import BackupSettings
 from troth.core.state import State
-from troth.data.backups.manifest import Catalogue
+from troth.data.backups.manifest import WAL, Catalogue
+from troth.data.backups.planning import NotRestorable, choose_log
+from troth.data.backups.schedule import newest_chain
 from troth.data.backups.vault import Inventory, Vault
 from troth.data.recovery import backup_key, read_recovery_key
 from troth.data.stores.store import Store, StoreError
+from troth.wiring.backup_bounds import Bounds
 from troth.wiring.backup_store import open_part, store_settings
 
 INVENTORY_SECONDS = 600.0
 """Between two looks at what lies in the store."""
 
-_REOPEN_SECONDS = 10.0
+SWEEP_SECONDS = 86_400.0
+"""Between two looks for what uploads that were cut short have left."""
+
 _MOST = 1000
 
 
@@ -31,17 +38,19 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 class Shelf:
     """What lies in the store. `lost` are backups that were made and are gone from it or damaged there, as
-    long as no full backup was taken since; `problem` says why the store could not be used the last time, and
-    is empty once it could."""
+    long as no full backup was taken since; `torn` says that some of the log behind the newest backup is
+    missing; `problem` says why the store could not be used the last time, and is empty once it could."""
 
-    def __init__(self, settings: BackupSettings, state: State) -> None:
+    def __init__(self, settings: BackupSettings, state: State, bounds: Bounds) -> None:
         self.lost: tuple[str, ...] = ()
+        self.torn = False
         self.problem = ""
-        self._settings, self._state = settings, state
+        self._settings, self._state, self._bounds = settings, state, bounds
         self._store: Store | None = None
         self._vault: Vault | None = None
         self._opening = asyncio.Lock()
-        self._tried = -_REOPEN_SECONDS
+        self._tried = -bounds.reopen_seconds
+        self._swept = time.monotonic()
         self._inventory: Inventory | None = None
         self._looked = 0.0
 
@@ -59,25 +68,34 @@ class Shelf:
         """The store, opened at first use. Raises StoreError; then it is tried again some seconds later."""
         async with self._opening:
             if self._vault is None:
-                if time.monotonic() - self._tried < _REOPEN_SECONDS:
+                if time.monotonic() - self._tried < self._bounds.reopen_seconds:
                     raise StoreError(self.problem or "The backup store was not reached yet.")
                 self._tried = time.monotonic()
-                recovery = read_recovery_key(self._state.recovery_key)
-                self._store = await open_part(store_settings(self._settings, self._state), recovery)
-                self._vault = Vault(self._store, backup_key(recovery))
+                with self._minding():
+                    self._store = await self._open()
+                self._vault = Vault(self._store, backup_key(self._recovery()))
         return self._vault
 
     async def inventory(self, *, fresh: bool = False) -> Inventory:
         """What lies in the store, as it was seen some minutes ago or less. Raises StoreError."""
         if fresh or self._inventory is None or time.monotonic() - self._looked > INVENTORY_SECONDS:
             vault = await self.vault()
-            self._inventory = await vault.inventory()
+            with self._minding():
+                self._inventory = await vault.inventory()
+                self.torn = await _is_torn(vault, self._inventory)
             self._looked = time.monotonic()
             memory = self._remembered()
             present = {one.id for one in self._inventory.catalogue.backups}
             gone = set(memory.kept) - present
             self.lost = tuple(sorted((gone | set(self._inventory.damaged)) - set(memory.replaced)))
         return self._inventory
+
+    async def sweep(self) -> None:
+        """Once a day, have the store give up what uploads that were cut short have left in it: it does so
+        when it is opened. Raises StoreError."""
+        if time.monotonic() - self._swept > SWEEP_SECONDS:
+            await (await self._open()).close()
+            self._swept = time.monotonic()
 
     def remember(self, catalogue: Catalogue, *, full: bool) -> None:
         """A backup was made: from now on each of these is missed when it is not there. A `full` one takes the
@@ -101,6 +119,23 @@ class Shelf:
         if self._store is not None:
             await self._store.close()
 
+    async def _open(self) -> Store:
+        settings = store_settings(self._settings, self._state, self._bounds.patience)
+        return await open_part(settings, self._recovery())
+
+    def _recovery(self) -> Secret:
+        return read_recovery_key(self._state.recovery_key)
+
+    @contextmanager
+    def _minding(self) -> Generator[None]:
+        """What the store fails with is the problem, until it does something again."""
+        try:
+            yield
+        except StoreError as error:
+            self.problem = error.public
+            raise
+        self.problem = ""
+
     def _remembered(self) -> Memory:
         if not self._state.backups.exists():
             return Memory()
@@ -108,3 +143,18 @@ class Shelf:
             return msgspec.json.decode(self._state.backups.read_bytes(), type=Memory)
         except msgspec.MsgspecError:  # without it a loss shows by what builds on what was lost
             return Memory()
+
+
+async def _is_torn(vault: Vault, inventory: Inventory) -> bool:
+    """Whether log is missing behind the newest backup. It is looked at twice, since a store lists a thousand
+    names at a time, and a segment takes the place of its pieces in between."""
+    chain = newest_chain(inventory.catalogue)
+    if not chain:
+        return False
+    for _ in range(2):
+        try:
+            if not choose_log(chain[-1], await vault.list(WAL)).lost:
+                return False
+        except NotRestorable:
+            continue
+    return True

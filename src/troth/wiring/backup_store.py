@@ -9,9 +9,10 @@ from troth.data.backups.vault import PartOfStore
 from troth.data.recovery import fingerprint
 from troth.data.stores.opening import StoreSettings, open_store
 from troth.data.stores.store import Store
+from troth.data.stores.waiting import Patience
 
 
-def store_settings(settings: BackupSettings, state: State) -> StoreSettings:
+def store_settings(settings: BackupSettings, state: State, patience: Patience | None = None) -> StoreSettings:
     """Without a store named: a folder beside the state folder, on this same machine."""
     beside = state.root.with_name(f"{state.root.name}-backups")
     credentials = read_secret(settings.credentials) if settings.credentials is not None else None
@@ -23,6 +24,7 @@ def store_settings(settings: BackupSettings, state: State) -> StoreSettings:
         credentials=credentials,
         bandwidth=settings.bandwidth,
         lock_days=settings.lock_days,
+        patience=patience or Patience(),
     )
 
 

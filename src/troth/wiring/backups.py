@@ -1,6 +1,8 @@
 """Backups as a part of the platform: taken when they are due, kept as long as they should be, and told of."""
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -28,9 +30,10 @@ from troth.hosting import isolation, processes
 from troth.hosting.plan import Action, Duty, Step, Tell
 from troth.hosting.supervisor import Supervisor
 from troth.wiring import backup_log
+from troth.wiring.backup_bounds import Bounds, Members
+from troth.wiring.backup_digests import record_if_possible
 from troth.wiring.backup_log import LogPart
 from troth.wiring.backup_shelf import Shelf
-from troth.wiring.database import DatabasePart
 
 EVERY_SECONDS = 5.0
 LIMIT_SECONDS = 86_400.0
@@ -70,15 +73,17 @@ class BackupsPart:
         self,
         settings: BackupSettings | None,
         state: State,
-        database: DatabasePart,
+        database: Members,
         supervisor: Supervisor,
         clock: Clock,
+        bounds: Bounds | None = None,
     ) -> None:
         self.settings = settings
+        self._bounds = bounds or Bounds()
         self.after: list[After] = []
         self.before_stop: list[Callable[[], Awaitable[None]]] = []
-        self.shelf = Shelf(settings or BackupSettings(), state)
-        self.log = LogPart(state, database, supervisor, clock)
+        self.shelf = Shelf(settings or BackupSettings(), state, self._bounds)
+        self.log = LogPart(state, database, supervisor, clock, self._bounds)
         self._state, self._database, self._clock = state, database, clock
         self._guard = _Guard(state)
         self._since = clock.now()
@@ -135,7 +140,7 @@ class BackupsPart:
             "kept": len(catalogue.backups),
             **msgspec.to_builtins(backup_log.view(self.log)),
             "running": running.step if running is not None and not running.finished else "",
-            "problem": self.shelf.problem or self._last_error,
+            "problem": self.shelf.problem or self.log.problem or self._last_error,
         }
 
     async def troubles(self) -> tuple[str, ...]:
@@ -148,8 +153,9 @@ class BackupsPart:
         elif late := overdue(self._clock.now(), self._since, self.shelf.catalogue, self.settings):
             found.append(f"the next backup is overdue by {int(late.total_seconds() // 60)} minutes")
         found += [f"backup {one} is gone from the store or damaged there" for one in self.shelf.lost]
-        if self.shelf.problem and self.log.age() > backup_log.ALARM_SECONDS:
-            found.append(self.shelf.problem)
+        problem = self.shelf.problem or self.log.problem
+        if problem and self.log.age() > self._bounds.alarm_seconds:
+            found.append(problem)
         return tuple(found)
 
     # --- the work -------------------------------------------------------------------------------------------
@@ -172,22 +178,18 @@ class BackupsPart:
     async def _ship(self) -> str:
         """A store that is away is no failure yet: what is received waits, and its age tells."""
         vault: Vault | None = None
-        try:
+        with contextlib.suppress(StoreError):
             vault = await self.shelf.vault()
-            said = await self.log.work(vault)
-        except StoreError as error:
-            self.shelf.problem = error.public
-            return await self.log.work(None) if vault is None else ""
-        self.shelf.problem = ""
-        return said
+        return await self.log.work(vault)
 
     async def _keep_schedule(self) -> str:
         assert self.settings is not None, "only with [backup]"
         try:
             inventory = await self.shelf.inventory()
-        except StoreError as error:
-            self.shelf.problem = error.public
+        except StoreError:
             return ""
+        if self.shelf.torn:
+            self.log.tear()
         kind = due(self._clock.now(), self._history(inventory.catalogue), self.settings)
         if kind is None or self._taking.locked():
             return ""
@@ -286,13 +288,13 @@ class BackupsPart:
         try:
             system: str = await superuser.fetchval(_SYSTEM)
             _check_system(inventory.catalogue, system)
-            torn = self.log.gap
+            tears = self.log.tears
             chain = newest_chain(inventory.catalogue)
             parent = chain[-1] if chain and running.kind == "incremental" and not self.shelf.lost else None
             backup = await self._take_from(parent, running, vault, superuser, system)
         finally:
             await superuser.close()
-        self.log.gap = self.log.gap and not torn
+        self.log.mend(tears)
         running.step = "removing what is needed no more"
         await self._clean(vault, full=backup.parent is None)
         return backup
@@ -321,6 +323,7 @@ class BackupsPart:
             shipped=self.log.shipped,
             receipts=self._receipts,
             size=size,
+            digests=functools.partial(record_if_possible, self._database),
         )
         try:
             return await take(parent, source, around)
@@ -365,6 +368,7 @@ class BackupsPart:
             await vault.delete_if_free(name)
         self.shelf.remember(Catalogue(tuple(kept)), full=full)
         await self.shelf.inventory(fresh=True)
+        await self.shelf.sweep()
 
 
 class _Guard:

@@ -13,12 +13,12 @@ from troth.core.clock import SystemClock, to_wire
 from troth.core.errors import PlatformError, UsageError
 from troth.core.secret import Secret, write_public, write_secret
 from troth.core.state import State
-from troth.data.backups.digests import Connection
+from troth.data.backups.digests import Connection, differences, read_digests
 from troth.data.backups.drilling import open_canaries
 from troth.data.backups.fetching import Objects
 from troth.data.backups.installing import holds_members, install, note_file
 from troth.data.backups.kept_keys import KeptKeys, read_kept
-from troth.data.backups.manifest import WAL
+from troth.data.backups.manifest import WAL, Backup
 from troth.data.backups.planning import Plan, plan_restore
 from troth.data.backups.recovering import Recovery, TargetNotReached
 from troth.data.backups.restoring import Restoring, Tell, Workplace
@@ -29,17 +29,30 @@ from troth.data.stores.store import Store
 from troth.hosting import isolation
 from troth.hosting.programs import Programs
 
+_TOLD = 5
 _NEWEST = "select coalesce(pg_last_xact_replay_timestamp(), (select max(at) from troth.canary_row))"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of the restored data: its newest write, its place in the log, and how many canaries
-    opened with the recovered keys."""
+    """What was seen of the restored data: its newest write, its place in the log, how many canaries opened
+    with the recovered keys, and how many rows of how many tables were held against the backup's digests.
+    `differences` are sentences for tables that were not alike, and were taken all the same."""
 
     backup: str
     newest: str
     lsn: str
     canaries: int
+    rows: int = 0
+    tables: int = 0
+    differences: tuple[str, ...] = ()
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """The restored tables held against the digests in the manifest, where it has some."""
+
+    rows: int = 0
+    tables: int = 0
+    differences: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +80,19 @@ def read_moment(text: str) -> datetime | None:
 
 
 class Restore:
-    """One restore into one state folder. Hold the folder's lock."""
+    """One restore into one state folder. Hold the folder's lock. `even_different` takes tables that are not
+    what they were when the backup was made."""
 
-    def __init__(self, state: State, store: Store, recovery: Secret, binaries: Binaries) -> None:
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        recovery: Secret,
+        binaries: Binaries,
+        *,
+        even_different: bool = False,
+    ) -> None:
+        self._even_different = even_different
         self._state = state
         self._store = store
         self._recovery = recovery
@@ -115,9 +138,26 @@ class Restore:
         await restoring.bring(plan)
         recovery, _ = restoring.recovery(plan)
         await recovery.prepare()
-        facts = await _reach(recovery, plan, lambda connection: look(connection, plan, keys))
+        compared = await self._compare(recovery, plan.backup, tell)
+        facts = await _reach(recovery, plan, lambda connection: look(connection, plan, keys, compared))
         write_public(done, msgspec.json.encode(facts))
         return facts
+
+    async def _compare(self, recovery: Recovery, backup: Backup, tell: Tell) -> Compared:
+        """At the point of the backup's digests, which lies before every moment that it restores to. Raises
+        PlatformError when the tables differ."""
+        if backup.digests is None:
+            return Compared()
+        tell("comparing every table", 0.0)
+        async with recovery.at(Target(point=backup.digests.point)) as connection:
+            found = await read_digests(connection)
+        told = differences(backup.digests.tables, found)
+        if told and not self._even_different:
+            raise PlatformError(
+                f"The restored tables are not those of the backup: {'; '.join(told[:_TOLD])}.",
+                hint="Restore to a moment before this backup, or take them as they are: --even-different",
+            )
+        return Compared(rows=sum(one.rows for one in found), tables=len(found), differences=told)
 
     def _objects(self) -> Objects:
         return Objects(self._store, backup_key(self._recovery))
@@ -142,7 +182,7 @@ async def _reach(recovery: Recovery, plan: Plan, see: "Callable[[Connection], An
             return await see(connection)
 
 
-async def look(connection: Connection, plan: Plan, keys: KeptKeys) -> Facts:
+async def look(connection: Connection, plan: Plan, keys: KeptKeys, compared: Compared) -> Facts:
     """Raises SealError when a canary does not open: then keys and data do not belong together."""
     newest: datetime | None = await connection.fetchval(_NEWEST)
     return Facts(
@@ -150,4 +190,7 @@ async def look(connection: Connection, plan: Plan, keys: KeptKeys) -> Facts:
         newest=to_wire(newest) if newest is not None else "",
         lsn=await connection.fetchval("select pg_current_wal_lsn()::text"),
         canaries=await open_canaries(connection, keys),
+        rows=compared.rows,
+        tables=compared.tables,
+        differences=compared.differences,
     )

@@ -186,6 +186,24 @@ def test_a_receiver_that_hangs_makes_the_newest_recoverable_write_older() -> Non
     assert coverage.until == NOON
 
 
+def test_behind_a_tear_nothing_counts_as_recoverable_until_a_backup_was_begun_after_it() -> None:
+    coverage = Coverage()
+    coverage.note(look(0, 100, 100))
+    coverage.ship(100)
+    coverage.tear()
+    coverage.note(look(1, 300, 300))
+    coverage.ship(300)
+    assert (coverage.until, coverage.shipped, coverage.is_torn) == (NOON, 300, True)
+    begun = coverage.tears
+    coverage.tear()  # once more, while the backup is being taken
+    coverage.mend(begun)
+    assert coverage.is_torn
+    coverage.mend(coverage.tears)
+    coverage.note(look(2, 400, 400))
+    coverage.ship(400)
+    assert (coverage.until, coverage.is_torn) == (NOON + timedelta(seconds=2), False)
+
+
 # --- the receiver's files ---------------------------------------------------------------------------------
 
 

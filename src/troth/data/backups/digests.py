@@ -87,7 +87,8 @@ async def take_digests(
     opens a connection to the leader's database as the superuser.
 
     Writers wait for a fraction of a second, and only where there is no moment in which none of them writes.
-    Raises PlatformError when no such moment can be had, or when it takes longer than `seconds`.
+    Raises PlatformError when no such moment can be had, when it takes longer than `seconds`, or when the
+    leader is lost.
     """
     if len(stem.encode()) > _STEM_LIMIT:
         raise ValueError(f"the name of a restore point begins with at most {_STEM_LIMIT} bytes")
@@ -101,6 +102,8 @@ async def take_digests(
             await reader.execute("commit")
     except TimeoutError:
         raise PlatformError(f"The tables could not be digested within {seconds:.0f} s.") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise PlatformError("The tables could not be digested.", detail=str(error)) from error
     finally:
         for one in (reader, marker):
             await one.close(timeout=5)

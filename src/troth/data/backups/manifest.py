@@ -18,13 +18,14 @@ from typing import Literal
 
 import msgspec
 
+from troth.data.backups.digests import Digests
 from troth.data.backups.wal import SEGMENT_BYTES, Segment
 
 FORMAT = 1
 """Raised by one when an older Troth could no longer read a manifest."""
 
-MANIFEST_BYTES = 1024 * 1024
-"""More than any manifest has."""
+MANIFEST_BYTES = 16 * 1024 * 1024
+"""More than any manifest has: some hundred bytes for each table."""
 
 Kind = Literal["full", "incremental"]
 
@@ -51,7 +52,8 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     `parent` is the backup that an incremental one builds on, `system` PostgreSQL's identifier of the cluster,
     `member` whom it was taken from. The log from `start_lsn` to `stop_lsn` lies in the store before the
     manifest does. `receipts` is the digest of the receipts of acknowledged writes at `began`, empty where
-    none were kept.
+    none were kept. `digests` is what every table held at a point of the log between `stop_lsn` and `ended`,
+    so that a restore anywhere can be held against it; None where that could not be had.
     """
 
     format: int = FORMAT
@@ -69,6 +71,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     troth: str
     files: tuple[StoredFile, ...]
     receipts: str = ""
+    digests: Digests | None = None
 
     @property
     def size(self) -> int:

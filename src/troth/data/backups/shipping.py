@@ -31,11 +31,17 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Coverage:
-    """Up to which instant every acknowledged write is in the store; pure."""
+    """Up to which instant every acknowledged write can be had from the store; pure.
+
+    `tears` counts how often some of the log never arrived. Until a backup was begun after the last of them,
+    nothing that was written since can be had, however much of it is shipped.
+    """
 
     def __init__(self) -> None:
         self.until: datetime | None = None
         self.shipped = 0
+        self.tears = 0
+        self._mended = 0
         self._looks: deque[Look] = deque(maxlen=SAMPLES)
 
     def note(self, look: Look) -> None:
@@ -46,11 +52,22 @@ class Coverage:
         """All that had been received by `received` is in the store now."""
         self.shipped = max(self.shipped, received)
         while self._looks and self._looks[0].flushed <= self.shipped:
-            self.until = self._looks.popleft().at
+            at = self._looks.popleft().at
+            self.until = self.until if self.is_torn else at
 
     def tear(self) -> None:
         """Some of the log never arrived: what was written before it does not lead to what comes after."""
+        self.tears += 1
         self._looks.clear()
+
+    def mend(self, tears: int) -> None:
+        """A backup is in the store that was begun when there had been so many tears."""
+        self._mended = max(self._mended, tears)
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether no backup has been begun since the last tear."""
+        return self._mended < self.tears
 
     @property
     def received(self) -> int | None:
@@ -95,14 +112,19 @@ class Shipper:
         timeline = history_timeline(path.name)
         if timeline is None or path.name in self._histories:
             return
-        await self._vault.put_bytes(history_object(timeline), await asyncio.to_thread(path.read_bytes))
+        body = await asyncio.to_thread(_read, path)
+        if body is None:
+            return
+        await self._vault.put_bytes(history_object(timeline), body)
         self._histories.add(path.name)
         if not self._spool.is_growing(path):
             _drop(path)
 
     async def _whole(self, path: Path) -> int:
         segment = segment_of(path)
-        body = await asyncio.to_thread(read_span, path, 0, SEGMENT_BYTES)
+        body = await asyncio.to_thread(_read, path)
+        if body is None:
+            return 0
         if len(body) != SEGMENT_BYTES:  # a disk that was full: it will be received again
             _drop(path)
             return 0
@@ -123,7 +145,7 @@ class Shipper:
         sent = 0
         if end > before:
             start = page_before(before)
-            body = await asyncio.to_thread(_read_growing, path, start, end)
+            body = await asyncio.to_thread(_read, path, start, end)
             if body is None:
                 return 0
             piece = Piece(segment, end, start)
@@ -139,8 +161,9 @@ def _drop(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _read_growing(path: Path, start: int, end: int) -> bytes | None:
-    """None when the file was renamed meanwhile: the segment is whole, and shipped as such."""
+def _read(path: Path, start: int = 0, end: int = SEGMENT_BYTES) -> bytes | None:
+    """None when the file was renamed meanwhile, since its segment is whole or its receiver has ended: the
+    next round finds it under its new name."""
     try:
         return read_span(path, start, end)
     except FileNotFoundError:

@@ -58,10 +58,8 @@ class Spool:
         return path.parent == self.folder
 
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(
-            path.stat().st_blocks * 512 for folder in (self._aside, self.folder) for path in _files(folder)
-        )
+        """Bytes on disk, more or less: files are renamed and shipped meanwhile."""
+        return sum(_size(path) for folder in (self._aside, self.folder) for path in _files(folder))
 
     def _keep(self, path: Path) -> None:
         """A segment that is whole replaces what there is of it; of two that are not, the longer one stays."""
@@ -119,3 +117,10 @@ def _segment_of(path: Path) -> Segment | None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

@@ -2,7 +2,8 @@
 
 data              the tar of pg_basebackup, as it comes; stored only if the tool's exit status was 0
 backup_manifest   PostgreSQL's list of the files, cut out of the tar while it went by
-the log           waited for: up to where the backup is consistent, it has to be in the store
+the log           waited for: up to where the backup is consistent, and to the point at which every table
+                  was digested, it has to be in the store
 manifest          last; whatever stops the work before leaves nothing that counts as a backup
 """
 
@@ -17,11 +18,14 @@ import msgspec
 from troth.core.clock import Clock
 from troth.core.errors import PlatformError, TrothError
 from troth.core.process import Endpoint
-from troth.data.backups.manifest import Backup, StoredFile, data_name, file_list_name, new_id
+from troth.data.backups.digests import Digests
+from troth.data.backups.manifest import WAL, Backup, StoredFile, data_name, file_list_name, new_id
+from troth.data.backups.planning import choose_log
 from troth.data.backups.tar import BadTar, TarWatch
 from troth.data.backups.tool import Access, Guard, ToolFailed, base_backup, output
 from troth.data.backups.vault import Vault
 from troth.data.backups.wal import read_lsn
+from troth.data.stores.store import Unreachable
 
 FILE_LIST = "backup_manifest"
 FILE_LIST_BYTES = 1 << 30
@@ -60,7 +64,8 @@ Tell = Callable[[Progress], None]
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a backup needs besides its source. `shipped` returns once the log up to a position is in the
     store, and raises PlatformError when that takes too long; `receipts` is the digest of the receipts there
-    are now; `size` the bytes that a full backup has, about."""
+    are now; `size` the bytes that a full backup has, about; `digests` what every table holds, None when that
+    cannot be had."""
 
     vault: Vault
     folder: Path
@@ -70,6 +75,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     shipped: Callable[[int], Awaitable[None]]
     receipts: Callable[[], Awaitable[str]]
     size: Callable[[], Awaitable[int]]
+    digests: Callable[[str], Awaitable[Digests | None]]
 
 
 class _Range(
@@ -91,8 +97,8 @@ async def take(parent: Backup | None, source: Source, around: Surroundings) -> B
     """Take a backup: a full one, or with `parent` an incremental one.
 
     One member after the other is asked: a standby may lack what an increment needs. Raises the last
-    ToolFailed, StoreError, or PlatformError when the log does not arrive; then nothing is left in the store
-    that counts, and nothing at all if it can be deleted.
+    ToolFailed, StoreError, or PlatformError when the log does not arrive or has a gap; then nothing is left
+    in the store that counts, and nothing at all if it can be deleted.
     """
     if not source.members:
         raise PlatformError("There is no member to take a backup from.")
@@ -120,8 +126,11 @@ async def _take(parent: Backup | None, member: Member, source: Source, around: S
         files.append(await around.vault.put(stored[-1], _read_file(folder / FILE_LIST)))
         listed = await asyncio.to_thread(_read_list, folder / FILE_LIST, source.system)
         last = listed.ranges[-1]
+        around.tell(Progress("what every table holds"))
+        digests = await around.digests(identifier)
         around.tell(Progress("the log up to its end"))
-        await around.shipped(read_lsn(last.end))
+        stop = read_lsn(last.end)
+        await around.shipped(max(stop, read_lsn(digests.lsn)) if digests else stop)
         backup = Backup(
             id=identifier,
             kind="incremental" if parent else "full",
@@ -129,7 +138,7 @@ async def _take(parent: Backup | None, member: Member, source: Source, around: S
             system=source.system,
             timeline=last.timeline,
             start_lsn=min(read_lsn(one.start) for one in listed.ranges),
-            stop_lsn=read_lsn(last.end),
+            stop_lsn=stop,
             began=began,
             ended=around.clock.now(),
             member=member.name,
@@ -137,11 +146,14 @@ async def _take(parent: Backup | None, member: Member, source: Source, around: S
             troth=around.version,
             files=tuple(files),
             receipts=receipts,
+            digests=digests,
         )
+        choose_log(backup, await around.vault.list(WAL))  # what was torn meanwhile does not count as shipped
         around.tell(Progress("its manifest"))
         await around.vault.put_manifest(backup)
     except BaseException as error:
-        if not isinstance(error, asyncio.CancelledError):  # whoever stops us does not wait for a store
+        # Whoever stops us does not wait for a store, and one that is silent is not asked again.
+        if not isinstance(error, asyncio.CancelledError | Unreachable):
             await _forget(around.vault, stored)
         raise
     finally:

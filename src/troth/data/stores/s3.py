@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ABANDONED: Final = timedelta(days=7)
+ABANDONED: Final = timedelta(days=2)
 """An upload that was not resumed for so long is given up."""
 
 _LOCKED = frozenset({"AccessDenied", "403", "InvalidRequest", "ObjectLocked"})
