@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+import asyncpg
 import pytest
 
 from support.damage import (
@@ -118,7 +119,7 @@ async def test_a_leader_whose_pages_fail_their_checksum_hands_over_and_gets_a_ne
 
         async def spoil_and_read() -> None:
             spoil_pages(leader.data / where, 10, 5)  # far more than fits in memory was read after them
-            with pytest.raises(Exception, match="data"):
+            with pytest.raises(asyncpg.DataCorruptedError, match="invalid page"):
                 await owner.fetchval("select count(*) from troth.large")
 
         await writers.during(spoil_and_read(), after=10)

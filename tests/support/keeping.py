@@ -1,6 +1,7 @@
 """The keeper's watch on a test's replica set: what `wiring.database` gives it, without a platform around."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator
@@ -95,7 +96,8 @@ class Keeper:
         family = psutil.Process(pid).children(recursive=True) if pid else []
         self._cluster.kill_patroni(member)
         for one in (*([pid] if pid else []), *(child.pid for child in family)):
-            os.kill(one, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
         self.member_died(member)
 
     async def _release(self, name: str) -> bool:

@@ -34,6 +34,9 @@ LEA, JONAS = "lea.hofmann@seeblick.example", "jonas.keller@seeblick.example"
 
 _DOMAINS = {"lindenhof.example": ("lindenhof", RESIDENTS), "seeblick.example": ("seeblick", OWNERS)}
 _GAP = 0.05
+_STATUS_GAP = 0.25
+"""Each status asks every member and opens a connection to the leader: asked all the time it is a load."""
+
 _T = TypeVar("_T")
 
 
@@ -128,7 +131,7 @@ class Troth:
         while lacks := self._lacks(status := await self.status()):
             late = f"not whole within {seconds:g} s: {'; '.join(lacks)}"
             assert time.monotonic() < end, late + self._last_words()
-            await asyncio.sleep(_GAP)
+            await asyncio.sleep(_STATUS_GAP)
         return status
 
     def living(self) -> tuple[Process, ...]:

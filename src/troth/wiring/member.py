@@ -28,6 +28,8 @@ from troth.hosting.plan import Duty, Launch, Plan, Step, Summary, Tell
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.certificates import Held
 from troth.wiring.database import find_programs
+from troth.wiring.mending import RESTART, MendingTools, mending_duty
+from troth.wiring.places import forget_copy
 from troth.wiring.waiting import until
 
 OTHERS_SECONDS = 900.0
@@ -61,6 +63,8 @@ class HostPart:
         self._processes: list[Supervised] = []
         self._releases: set[asyncio.Task[None]] = set()
         self._prepared = False
+        self._patroni: Supervised | None = None
+        self._remarks: dict[str, str] = {}
         self._stamp = self._stamp_now()
         binaries, etcd = programs
         self.consensus = describe_consensus(state, membership, etcd)
@@ -87,6 +91,7 @@ class HostPart:
             duties=(
                 Duty(name="roles", every=LOOK_SECONDS, work=self._prepare),
                 Duty(name="certificates", every=LOOK_SECONDS, work=self._take_up),
+                mending_duty(self._mending_tools()),
             ),
             status={"members": self._report, "certificates": self._report_certificates},
             troubles=self._find_troubles,
@@ -106,10 +111,34 @@ class HostPart:
 
     async def _start_member(self, tell: Tell) -> str:
         write_member(self.replicas, self.member)
-        process = member_process(self.replicas, self.member)
-        self._processes.append(self._supervisor.start(process, on_exit=self._note_exit))
+        self._start_patroni()
         tell("waiting for a leader and a standby")
         return describe(await self.command.wait_until_ready(seconds=OTHERS_SECONDS))
+
+    def _start_patroni(self) -> None:
+        process = member_process(self.replicas, self.member)
+        self._patroni = self._supervisor.start(process, restart=RESTART, on_exit=self._note_exit)
+
+    def _mending_tools(self) -> MendingTools:
+        return MendingTools(
+            members=lambda: (self.member,),
+            report=self.command.status,
+            server=lambda _: self._patroni.pid if self._patroni else None,
+            damaged=set(),
+            copy_anew=self._copy_anew,
+            remarks=self._remarks,
+        )
+
+    async def _copy_anew(self, name: str) -> None:
+        """See `Changes`; of this host's member alone."""
+        ready = await consensus_is_ready(self.consensus, self.replicas.consensus_client)
+        if not ready or name in await self._leaders() or self._patroni is None:
+            raise PlatformError(f"There is nobody whom {name} could copy now; it keeps what it has.")
+        await self._patroni.stop()
+        try:
+            await asyncio.to_thread(forget_copy, self.member.folder)
+        finally:
+            self._start_patroni()
 
     async def _start_roles(self, _: Tell) -> str:
         return await self._prepare() or "the leader's host makes them"
@@ -162,7 +191,8 @@ class HostPart:
             return (error.public, *late)
         missing = {one.name for one in self.replicas.members} - {one.name for one in members}
         idle = tuple(f"{one.name} is {one.state}" for one in members if not one.is_running)
-        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *late)
+        told = (f"{name} {remark}" for name, remark in self._remarks.items())
+        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *told, *late)
 
     async def _summarize(self) -> Summary:
         warning = self.replicas.binaries.warning
@@ -190,7 +220,7 @@ class HostPart:
     async def _stop(self) -> None:
         """The member first: it hands its lead over through the store."""
         await self.command.close()
-        for process in reversed(self._processes):
+        for process in (*filter(None, (self._patroni,)), *reversed(self._processes)):
             await process.stop()
 
 

@@ -39,25 +39,26 @@ _log = logging.getLogger(__name__)
 
 
 class MendingTools(msgspec.Struct, frozen=True):
-    """What is known and done by others. `server` is the first process of a member's Patroni here, None while
-    there is none; `damaged` the members with pages that fail their checksum; for `copy_anew`, `relieve` and
-    `end` see `Changes`; `remarks` is what the status says of members."""
+    """What is known and done by others. `members` are those that run here; `server` is the first process of a
+    member's Patroni, None while there is none; `damaged` the members with pages that fail their checksum; for
+    `copy_anew`, `relieve` and `end` see `Changes`; `remarks` is what the status says of members. Where one
+    member runs alone it is not relieved: nobody here knows whether the others are better off."""
 
     members: Callable[[], tuple[Member, ...]]
     report: Callable[[], Awaitable[tuple[MemberStatus, ...]]]
     server: Callable[[Member], int | None]
     damaged: set[str]
     copy_anew: Callable[[str], Awaitable[None]]
-    relieve: Callable[[str, str], Awaitable[None]]
-    end: Callable[[str, str], None]
     remarks: dict[str, str]
+    relieve: Callable[[str, str], Awaitable[None]] | None = None
+    end: Callable[[str, str], None] | None = None
 
 
 class Mending:
     """Looks at every member now and then. `work` is a duty of the keeper's."""
 
-    def __init__(self, tools: MendingTools) -> None:
-        self._tools = tools
+    def __init__(self, tools: MendingTools, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._tools, self._monotonic = tools, monotonic
         self._sights: dict[str, deque[Sight]] = {}
         self._copies: dict[str, tuple[int, float]] = {}
 
@@ -71,7 +72,7 @@ class Mending:
         members = {one.name: one for one in self._tools.members()}
         free = {name: await asyncio.to_thread(free_bytes, one.folder) for name, one in members.items()}
         self._remark(members, free)
-        if leader not in members:
+        if leader is None:
             self._sights.clear()
             return ""
         confirming = [
@@ -80,10 +81,13 @@ class Mending:
         done = [await self._relieve(leader, free, confirming)]
         states = {one.name: one for one in reported}
         for name in sorted(members.keys() - {leader}):
-            done += [await self._look(members[name], members[leader], states.get(name), confirming)]
+            done += [await self._look(members[name], members.get(leader), states.get(name), confirming)]
         return "; ".join(filter(None, done))
 
     async def _relieve(self, leader: str, free: Mapping[str, int], confirming: list[str]) -> str:
+        relieve, end = self._tools.relieve, self._tools.end
+        if relieve is None or end is None:
+            return ""
         sound = [name for name in confirming if name not in self._tools.damaged]
         if leader in self._tools.damaged and sound:
             cause = f"pages of {leader} fail their checksum"
@@ -91,18 +95,18 @@ class Mending:
             cause = f"the disk of {leader} is as good as full"
         else:
             return ""
-        if free[leader] < NOTHING:
-            self._tools.end(leader, cause)
+        if free.get(leader, LOW) < NOTHING:
+            end(leader, cause)
             return f"{cause}; it was ended, and another member leads"
         try:
-            await self._tools.relieve(leader, cause)
+            await relieve(leader, cause)
         except TrothError as error:
             _log.error("%s, but its lead was not handed over: %s", cause, error.public)
             return ""
         return f"{cause}; it handed its lead over"
 
     async def _look(
-        self, member: Member, leader: Member, status: MemberStatus | None, confirming: list[str]
+        self, member: Member, leader: Member | None, status: MemberStatus | None, confirming: list[str]
     ) -> str:
         sights = self._sights.setdefault(member.name, deque(maxlen=_SIGHTS))
         sights.append(await asyncio.to_thread(self._see, member, status))
@@ -118,17 +122,18 @@ class Mending:
     def _see(self, member: Member, status: MemberStatus | None) -> Sight:
         pid = self._tools.server(member)
         return Sight(
-            at=time.monotonic(),
+            at=self._monotonic(),
             state=status.state if status else "missing",
             working=pid is not None and works_long(pid, _WORK_SECONDS),
             replayed=status.replayed if status else None,
         )
 
-    async def _copy_anew(self, member: Member, leader: Member, why: str) -> str:
+    async def _copy_anew(self, member: Member, leader: Member | None, why: str) -> str:
         copies, last = self._copies.get(member.name, (0, 0.0))
-        if time.monotonic() - last < pause_after(copies):
+        if self._monotonic() - last < pause_after(copies):
             return ""
-        own, needed = await asyncio.to_thread(lambda: (size(member.data), size(leader.data)))
+        own = await asyncio.to_thread(size, member.data)
+        needed = await asyncio.to_thread(size, leader.data) if leader else own  # elsewhere: about as much
         if not has_room(own, free_bytes(member.folder), needed):
             return ""  # the remark on its disk says so
         try:
@@ -136,7 +141,7 @@ class Mending:
         except PlatformError as error:
             _log.error("%s was to copy the database anew: %s", member.name, error.public)
             return ""
-        self._copies[member.name] = copies + 1, time.monotonic()
+        self._copies[member.name] = copies + 1, self._monotonic()
         self._tools.damaged.discard(member.name)
         self._sights.pop(member.name, None)
         return f"{member.name} copies the database anew: {why}"
