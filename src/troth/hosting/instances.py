@@ -57,7 +57,7 @@ class Fleet:
         prepare: Callable[[str, int, Release], Awaitable[Prepared]],
         is_ready: Callable[[Endpoint], Awaitable[bool]],
         rebalance: Callable[[], Awaitable[None]],
-        start_seconds: float = 30.0,
+        start_seconds: float = 90.0,
         drain_seconds: float = 20.0,
     ) -> None:
         self.service, self.size, self.release = service, size, release
