@@ -50,6 +50,7 @@ class Keeper:
                 relieve=self._relieve,
                 end=self._end,
                 remarks=self.remarks,
+                is_changing=lambda: False,
             )
         )
         self._looking = asyncio.create_task(self._look())

@@ -26,7 +26,7 @@ class Set:
         self.damaged: set[str] = set()
         self.remarks: dict[str, str] = {}
         self.now = 1000.0
-        self.refused = False
+        self.refused = self.changing = False
         monkeypatch.setattr(mending, "free_bytes", self._free_bytes)
         self.mending = Mending(
             MendingTools(
@@ -38,6 +38,7 @@ class Set:
                 relieve=self._relieve,
                 end=lambda name, _: self.done.append(f"end {name}"),
                 remarks=self.remarks,
+                is_changing=lambda: self.changing,
             ),
             monotonic=lambda: self.now,
         )
@@ -92,6 +93,14 @@ async def test_a_standby_that_is_stuck_is_copied_once_and_then_more_and_more_sel
     assert three.done == ["copy c", "copy c"]
     await three.look(55)
     assert three.done == ["copy c", "copy c"]
+
+
+async def test_a_member_that_is_out_of_service_on_purpose_is_left_alone(three: Set) -> None:
+    three.states["c"], three.changing = "stopped", True
+    await three.look(100)
+    three.changing = False
+    await three.look(15)  # what was seen meanwhile does not count
+    assert three.done == []
 
 
 async def test_nothing_is_deleted_while_nobody_leads(three: Set) -> None:

@@ -37,6 +37,11 @@ class Changes:
         self._database = database
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something is being changed, or a drill keeps a member out of service."""
+        return self._one_at_a_time.locked()
+
     async def switch_over(self, tell: Tell, candidate: str = "") -> str:
         """Hand the lead to a standby. Raises UsageError for one that cannot take it, PlatformError."""
         async with self._one_at_a_time:

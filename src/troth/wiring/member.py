@@ -127,6 +127,7 @@ class HostPart:
             damaged=set(),
             copy_anew=self._copy_anew,
             remarks=self._remarks,
+            is_changing=lambda: False,
         )
 
     async def _copy_anew(self, name: str) -> None:

@@ -41,8 +41,9 @@ _log = logging.getLogger(__name__)
 class MendingTools(msgspec.Struct, frozen=True):
     """What is known and done by others. `members` are those that run here; `server` is the first process of a
     member's Patroni, None while there is none; `damaged` the members with pages that fail their checksum; for
-    `copy_anew`, `relieve` and `end` see `Changes`; `remarks` is what the status says of members. Where one
-    member runs alone it is not relieved: nobody here knows whether the others are better off."""
+    `copy_anew`, `relieve` and `end` see `Changes`, which says while `is_changing` that somebody takes members
+    out of service on purpose; `remarks` is what the status says of members. Where one member runs alone it is
+    not relieved: nobody here knows whether the others are better off."""
 
     members: Callable[[], tuple[Member, ...]]
     report: Callable[[], Awaitable[tuple[MemberStatus, ...]]]
@@ -50,6 +51,7 @@ class MendingTools(msgspec.Struct, frozen=True):
     damaged: set[str]
     copy_anew: Callable[[str], Awaitable[None]]
     remarks: dict[str, str]
+    is_changing: Callable[[], bool]
     relieve: Callable[[str, str], Awaitable[None]] | None = None
     end: Callable[[str, str], None] | None = None
 
@@ -72,7 +74,7 @@ class Mending:
         members = {one.name: one for one in self._tools.members()}
         free = {name: await asyncio.to_thread(free_bytes, one.folder) for name, one in members.items()}
         self._remark(members, free)
-        if leader is None:
+        if leader is None or self._tools.is_changing():
             self._sights.clear()
             return ""
         confirming = [

@@ -70,6 +70,7 @@ class Replicas:
             copy_anew=self.changes.copy_anew,
             relieve=self.changes.relieve,
             end=self.changes.end,
+            is_changing=lambda: self.changes.is_under_way,
             remarks=database.remarks,
         )
         return (mending_duty(tools),)
