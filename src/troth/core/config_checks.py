@@ -256,6 +256,8 @@ def _check_apps(document: Document, faults: Faults) -> None:
             faults.add((*path, "target"), "This names no callable.", 'Write "package.module:name".')
         if not app.folder.is_dir():
             faults.add((*path, "folder"), "There is no such folder.", f"Create {app.folder}, or correct it.")
+        if app.health and not _PREFIX.fullmatch(app.health):
+            faults.add((*path, "health"), "This is no path.", 'Write one like "/health", without “?” or “#”.')
         for index, prefix in enumerate(app.public):
             if not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
                 hint = "Begin with “/”, and use no “..”, “?”, “#” or “%”; for a folder end with “/”."

@@ -183,7 +183,7 @@ class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
     There are `instances` always, up to `max_instances` under load. `public` lists path prefixes that need no
-    sign-in.
+    sign-in. `health` is a path that an instance answers with 2xx while it is well.
     """
 
     target: str
@@ -191,6 +191,7 @@ class AppSettings(_Table, frozen=True, kw_only=True):
     instances: Instances = 2
     max_instances: Instances | None = None
     public: tuple[str, ...] = ()
+    health: str = ""
 
     @property
     def most(self) -> int:

@@ -151,7 +151,8 @@ def _transport(state: EdgeState, service: str, wait_seconds: int) -> Json:
 
 
 def _balancing() -> Json:
-    """The instance with the fewest requests; again within three seconds where repeating is harmless.
+    """The instance with the fewest requests; again within five seconds where repeating is harmless: an
+    instance that hangs is ended after two (`hosting/judging.py`), and what it was given is tried elsewhere.
 
     A request that never reached an instance is always tried again. One that did is repeated only when its
     method is idempotent (RFC 9110, section 9.2.2) or its sender marked it so with an Idempotency-Key.
@@ -160,7 +161,7 @@ def _balancing() -> Json:
     short = {"header_regexp": {"Content-Length": {"pattern": _REPLAYABLE_LENGTH}}}
     return {
         "selection_policy": {"policy": "least_conn"},
-        "try_duration": "3s",
+        "try_duration": "5s",
         "try_interval": "50ms",
         "retry_match": [
             bodiless,

@@ -55,6 +55,10 @@ class ReadinessProbe:
     async def is_started(self, endpoint: Endpoint) -> bool:
         return (await self.ask(endpoint, STARTED_PATH)).ready
 
+    async def is_well(self, endpoint: Endpoint, path: str) -> bool:
+        """Whether an application's own path of health answers with 2xx."""
+        return 200 <= (await self.ask(endpoint, path)).status < 300
+
     async def _request(self, endpoint: Endpoint, path: str) -> int:
         reader, writer = await asyncio.open_connection(
             endpoint.host,

@@ -1,6 +1,7 @@
 """One instance of a service: what it runs, the phases of its life, and what is told of it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,9 @@ NEXT: dict[tuple[Phase, Event], Phase] = {
     ("draining", "exited"): "stopped",
 }
 """The whole life of an instance. What is not listed changes nothing, except that `ended` always stops."""
+
+
+_FRESH_SECONDS = 3.0
 
 
 def next_phase(phase: Phase, event: Event) -> Phase:
@@ -120,9 +124,11 @@ class Instance:
 
     @property
     def in_flight(self) -> int | None:
-        """Requests that it works on; None when it does not tell."""
+        """Requests that it works on; None when it does not tell, or hangs, or has ended."""
         told = self.told
-        return told.in_flight if told is not None else None
+        if told is None or time.monotonic() - told.at > _FRESH_SECONDS:
+            return None
+        return told.in_flight
 
     def meet(self, event: Event, now: datetime) -> bool:
         """Take an event in; True when the phase changed by it."""

@@ -10,10 +10,11 @@ from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
 from troth.hosting.crashes import Exit, describe
 from troth.hosting.instance import Change, Event, Instance, InstanceView, OnChange, Phase, Prepared, Release
-from troth.hosting.supervisor import Supervisor
+from troth.hosting.supervisor import Supervised, Supervisor
 
 _GAP = 0.05
 _LAST_WORDS_SECONDS = 0.2
+_END_SECONDS = 2.0
 
 
 def replacement_order(phases: dict[str, Phase]) -> tuple[str, ...]:
@@ -149,16 +150,19 @@ class Fleet:
         await self._take_down(old)
         return new
 
-    async def end(self, instance: Instance) -> None:
+    async def end(self, instance: Instance, *, last_words: bool = True) -> None:
         """End one that hangs: it writes down where it stands, if it can, and is killed; then it is started
         again like any other that ended. Connections to it break at once, so that the edge tries elsewhere."""
-        if instance.process is None:
+        process = instance.process
+        if process is None:
             return
-        pid = instance.process.pid
-        instance.process.send(signal.SIGABRT)
-        await asyncio.sleep(_LAST_WORDS_SECONDS)
-        if instance.process.pid == pid:
-            instance.process.send(signal.SIGKILL)
+        pid = process.pid
+        if last_words:
+            process.send(signal.SIGABRT)
+            await self._until_ended(process, pid, _LAST_WORDS_SECONDS)
+        if process.pid == pid:
+            process.send(signal.SIGKILL)
+            await self._until_ended(process, pid, _END_SECONDS)
 
     async def check(self) -> tuple[str, ...]:
         """Ask every instance; returns a sentence for each that does not answer."""
@@ -238,6 +242,12 @@ class Fleet:
     async def _until_back(self, instance: Instance) -> None:
         while instance.phase == "failed" and not await self._is_ready(instance.endpoint):  # noqa: ASYNC110
             await asyncio.sleep(_GAP)
+
+    async def _until_ended(self, process: Supervised, pid: int | None, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while process.pid == pid:  # noqa: ASYNC110 - its end is known to the supervisor alone
+                    await asyncio.sleep(_GAP)
 
     async def _until_idle(self, instance: Instance, seconds: float) -> None:
         """Until it works on nothing, at most so long; its own drain after SIGTERM finishes what came late."""

@@ -25,6 +25,7 @@ from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
+from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
 from troth.wiring import bounding, receipts, rehearsing, residency, scaling
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
@@ -229,6 +230,7 @@ class Platform:
                     limit=rehearsing.LIMIT_SECONDS,
                 ),
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
+                Duty(name="health of instances", every=EVERY_LOOK_SECONDS, work=self._services.tending.look),
                 Duty(
                     name="certificates",
                     every=self._renewal_seconds(),
@@ -253,6 +255,7 @@ class Platform:
                 "replica_set": self._replicas.report,
                 "instances": self._services.report_instances,
                 "scaling": self._scaling.report,
+                "health": self._services.tending.report,
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
                 "alarms": self._report_alarms,

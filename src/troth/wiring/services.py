@@ -27,13 +27,14 @@ from troth.hosting.edge_state import (
     PrivateListener,
 )
 from troth.hosting.health import ReadinessProbe
-from troth.hosting.instance import InstanceView, Prepared, Release
+from troth.hosting.instance import Change, InstanceView, Prepared, Release
 from troth.hosting.instances import Fleet
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.tending import Tending
 from troth.wiring.waiting import until
 
 EDGE = Holder(trust="callers", name="edge", usage="client")
@@ -75,6 +76,7 @@ class ServicesPart:
         self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key)
         self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
         self.fleets |= {name: self._fleet(name, app.instances) for name, app in settings.apps.items()}
+        self.tending = Tending(self.fleets, state.logs / "access.log", supervisor.clock)
         certificates.issue(EDGE)
         certificates.issue(PRIVATE)
         for domain in settings.domains:
@@ -139,7 +141,8 @@ class ServicesPart:
 
     async def troubles(self) -> tuple[str, ...]:
         """A sentence for each instance that should serve and does not."""
-        return tuple(trouble for fleet in self.fleets.values() for trouble in fleet.troubles())
+        silent = tuple(trouble for fleet in self.fleets.values() for trouble in fleet.troubles())
+        return (*silent, *self.tending.troubles())
 
     async def check(self) -> str:
         """Ask every instance; the edge follows."""
@@ -227,15 +230,34 @@ class ServicesPart:
         async def prepare(slot: str, generation: int, release: Release) -> Prepared:
             return self._blueprint.prepare(name, slot, generation, release)
 
-        return Fleet(
+        app = self._settings.apps.get(name)
+        path = app.health if app is not None else ""
+
+        async def is_ready(endpoint: Endpoint) -> bool:
+            return await self.ready.is_started(endpoint) and (
+                not path or await self.ready.is_well(endpoint, path)
+            )
+
+        fleet = Fleet(
             name,
             size,
             release=self._blueprint.first_release(name),
             supervisor=self._supervisor,
             prepare=prepare,
-            is_ready=self.ready.is_started,
+            is_ready=is_ready,
             rebalance=self._rebalance,
         )
+        fleet.watchers.append(self._tidy)
+        return fleet
+
+    def _tidy(self, change: Change) -> None:
+        """The certificates of an instance that has stopped are nobody's, and must not fall due."""
+        if change.phase != "stopped":
+            return
+        turn = turn_of(change.name, change.generation)
+        for holder in self._certificates.holders(lambda one: service_of(one) == change.service):
+            if holder.name == turn:
+                self._certificates.forget(holder)
 
     def _edge_state(self) -> EdgeState:
         return EdgeState(
@@ -296,6 +318,7 @@ class ServicesPart:
             return False
 
     async def _stop_edge(self) -> None:
+        await self.tending.stop()
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close()

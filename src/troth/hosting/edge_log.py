@@ -1,0 +1,172 @@
+"""The edge's access log, followed as it is written: what came of the requests to each place.
+
+The file is followed and not a socket: an edge that writes to a reader that has stopped reading would wait
+for it, and with it everybody's requests. Whatever the keeper is late for is in the file when it comes back.
+What is read at once and what is remembered are bounded; lines that are too many are passed over and counted.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from troth.hosting.judging import Errors
+
+READ_BYTES = 1 << 20
+"""At one look: some 2,000 lines."""
+
+BEHIND_BYTES = 8 << 20
+"""Further behind than this, the oldest lines are passed over."""
+
+WINDOW_SECONDS = 10
+"""The seconds whose answers count as recent."""
+
+REMEMBERED_SECONDS = 180
+PLACES = 256
+"""At most so many places are remembered; the edge knows no others than it was told of."""
+
+_STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_INSTANCE_ERRORS = frozenset({500, 502, 504})
+
+
+class _Line(msgspec.Struct):
+    status: int = 0
+    duration: float = 0.0
+    upstream: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class Served(msgspec.Struct):
+    """What one place answered in one second: `times` counts by `_STEPS`, the last whatever took longer."""
+
+    second: int
+    asked: int = 0
+    failed: int = 0
+    times: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_STEPS) + 1))
+
+
+class Ledger:
+    """The last minutes of every place, by seconds of the keeper's clock."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[Served]] = {}
+        self.passed_over = 0
+
+    def note(self, place: str, status: int, seconds: float, now: float) -> None:
+        """One answer of an instance at this place."""
+        rows = self._places.get(place)
+        if rows is None:
+            if len(self._places) >= PLACES:
+                return
+            rows = self._places.setdefault(place, [])
+        second = int(now)
+        if not rows or rows[-1].second != second:
+            rows.append(Served(second))
+            while rows[0].second < second - REMEMBERED_SECONDS:
+                rows.pop(0)
+        row = rows[-1]
+        row.asked += 1
+        row.failed += status in _INSTANCE_ERRORS
+        row.times[_step(seconds)] += 1
+
+    def recent(self, place: str, now: float, *, since: float = 0.0) -> Errors:
+        """Of the last seconds, at most since a moment of the same clock."""
+        return self._sum(place, max(since, now - WINDOW_SECONDS), now)
+
+    def before(self, place: str, now: float, *, since: float = 0.0) -> Errors:
+        """Of the minutes before those."""
+        return self._sum(place, since, now - WINDOW_SECONDS)
+
+    def slow(self, place: str, now: float, share: float = 0.95) -> float | None:
+        """The seconds within which so many of the recent answers came, rounded up; None when there were too
+        few to say."""
+        rows = [row for row in self._places.get(place, ()) if row.second >= now - WINDOW_SECONDS]
+        total = sum(row.asked for row in rows)
+        if total < 20:
+            return None
+        left = total * share
+        for number, step in enumerate(_STEPS):
+            left -= sum(row.times[number] for row in rows)
+            if left <= 0:
+                return step
+        return _STEPS[-1] * 2
+
+    def _sum(self, place: str, begin: float, end: float) -> Errors:
+        rows = [row for row in self._places.get(place, ()) if begin <= row.second + 1 and row.second < end]
+        return Errors(sum(row.asked for row in rows), sum(row.failed for row in rows))
+
+
+class EdgeLog:
+    """Follows the file through the edge's own rolling of it."""
+
+    def __init__(self, path: Path, ledger: Ledger) -> None:
+        self._path, self._ledger = path, ledger
+        self._descriptor: int | None = None
+        self._rest = b""
+
+    def follow(self, now: float) -> int:
+        """Take in what was written since; returns how many lines. Beginning at the end of what is there."""
+        if self._descriptor is None:
+            self._open(at_its_end=True)
+        if self._descriptor is None:
+            return 0
+        count = self._take(self._descriptor, now)
+        if self._rolled(self._descriptor):
+            count += self._take(self._descriptor, now)
+            self.close()
+            self._open(at_its_end=False)
+        return count
+
+    def close(self) -> None:
+        """Follow no more."""
+        descriptor, self._descriptor, self._rest = self._descriptor, None, b""
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self, *, at_its_end: bool) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            if at_its_end:
+                os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def _rolled(self, descriptor: int) -> bool:
+        try:
+            return self._path.stat().st_ino != os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False  # between the two halves of a roll; the next look finds the new file
+
+    def _take(self, descriptor: int, now: float) -> int:
+        self._pass_over(descriptor)
+        whole = self._rest + os.read(descriptor, READ_BYTES)
+        lines, _, self._rest = whole.rpartition(b"\n")
+        if len(self._rest) > READ_BYTES:
+            self._rest = b""  # no line is so long: this is no log
+        count = 0
+        for line in _parsed(lines):
+            self._ledger.note(line.upstream, line.status, line.duration, now)
+            count += 1
+        return count
+
+    def _pass_over(self, descriptor: int) -> None:
+        behind = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
+        if behind > BEHIND_BYTES:
+            os.lseek(descriptor, behind - READ_BYTES, os.SEEK_CUR)
+            self._rest = b""
+            self._ledger.passed_over += behind - READ_BYTES
+
+
+def _parsed(lines: bytes) -> Iterator[_Line]:
+    """A line without a place never reached an instance; half a line, after some were passed over, is none."""
+    for line in lines.split(b"\n"):
+        with contextlib.suppress(msgspec.DecodeError):
+            parsed = _decoder.decode(line)
+            if parsed.upstream and not parsed.upstream.startswith("{"):
+                yield parsed
+
+
+def _step(seconds: float) -> int:
+    return next((number for number, step in enumerate(_STEPS) if seconds <= step), len(_STEPS))

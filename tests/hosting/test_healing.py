@@ -1,0 +1,189 @@
+"""Instances that fall ill under load, and what it costs those who ask."""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.rounds import in_many_rounds, tell
+from support.waiting import until
+from support.ward import Ward, open_ward
+from troth.core.process import Endpoint
+from troth.hosting.judging import Policy
+
+pytestmark = pytest.mark.chaos
+
+POLICY = Policy(grown_bytes=96 << 20, grown=1.5, gone=2.0)
+
+
+@pytest.fixture
+async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
+    async with open_ward(tmp_path, POLICY) as ward:
+        yield ward
+
+
+async def test_an_instance_that_errs_is_relieved_and_replaced_by_one_that_does_not(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill, other = ward.fleet.instances
+    began = ward.plant("errs", ill)
+    await until(lambda: ill.held, 30.0)
+    out = time.monotonic()
+    (seen,) = (one for one in ward.tender.seen if one.name == ill.slot)
+    assert other.balanced
+    whole = await ward.whole(changed=False)
+    errors = len(ward.lost())
+    await ward.served(200)
+    assert len(ward.lost()) == errors, "once it is out, nobody meets an error any more"
+    assert {answer.status for answer in ward.lost()} == {500}
+    assert [(one.slot, one.generation) for one in ward.fleet.instances] == [("web-2", 1), ("web-1", 2)]
+    assert [deed.done for deed in ward.tender.deeds] == ["replaced"]
+    spent = f"relieved after {out - began:.1f} s, whole after {whole - began:.1f} s"
+    tell(capsys, f"erring one: {spent}, {errors} errors of its own, noticed at {seen.recent}")
+
+
+@in_many_rounds
+async def test_an_instance_that_is_stopped_by_a_signal_costs_no_request(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = ward.send(signal.SIGSTOP, ward.fleet.instances[0])
+    await until(lambda: bool(ward.tender.deeds), 30.0)
+    ended = ward.tender.deeds[-1]
+    whole = await ward.whole(changed=False)
+    await ward.served(200)
+    assert (ended.illness, ended.done) == ("stopped", "ended")
+    assert ward.lost() == []
+    tell(capsys, f"stopped one: {whole - began:.1f} s until whole, 0 of {ward.good} requests lost")
+
+
+@in_many_rounds
+@pytest.mark.parametrize(("fault", "illness"), [("hangs", "hung"), ("spins", "spinning")])
+async def test_an_event_loop_that_hangs_costs_no_request_and_leaves_its_traceback(
+    ward: Ward, capsys: pytest.CaptureFixture[str], fault: str, illness: str
+) -> None:
+    ill = ward.fleet.instances[0]
+    began = ward.plant(fault, ill)
+    await until(lambda: ill.phase == "failed", 30.0)
+    out = ward.changes[-1]
+    (ward.folder / f"{ill.slot}-{ill.generation}.{fault}").unlink()
+    whole = await ward.whole(changed=False)
+    await ward.served(200)
+    assert ward.tender.deeds[-1].illness == illness
+    assert out.name == ill.slot
+    assert ward.lost() == []
+    function = "wait_for_ever" if fault == "hangs" else "compute_for_ever"
+    evidence = ill.exit.evidence if ill.exit is not None else None
+    assert evidence is not None and f"in {function}" in evidence.read_text()
+    tell(capsys, f"{illness} one: {whole - began:.1f} s until whole, 0 of {ward.good} requests lost")
+
+
+@in_many_rounds
+async def test_a_killed_instance_is_back_and_costs_no_request(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = ward.send(signal.SIGKILL, ward.fleet.instances[0])
+    whole = await ward.whole()
+    await ward.served(200)
+    assert ward.lost() == []
+    tell(capsys, f"killed one: {whole - began:.1f} s until whole, 0 of {ward.good} requests lost")
+
+
+@in_many_rounds
+async def test_an_instance_that_leaks_is_replaced_without_an_error(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill = ward.fleet.instances[0]
+    began = ward.plant("leaks", ill)
+    await until(lambda: ill not in ward.fleet.instances, 60.0)
+    whole = await ward.whole(changed=False)
+    await ward.served(200)
+    assert ward.tender.deeds[0].illness == "leaking"
+    assert ward.lost() == []
+    tell(capsys, f"leaking one: {whole - began:.1f} s until whole, 0 of {ward.good} requests lost")
+
+
+@in_many_rounds
+async def test_an_instance_whose_own_path_of_health_fails_is_replaced(ward: Ward) -> None:
+    ill = ward.fleet.instances[0]
+    ward.plant("sick", ill)
+    await until(lambda: ill not in ward.fleet.instances, 30.0)
+    await ward.served(200)
+    assert ward.tender.deeds[0].illness == "silent"
+    assert ward.lost() == []
+
+
+@in_many_rounds
+async def test_instances_that_all_err_alike_raise_an_alarm_and_nobody_is_replaced(ward: Ward) -> None:
+    before = ward.fleet.instances
+    ward.plant("errs")
+    await until(lambda: bool(ward.alarms), 30.0)
+    await ward.served(300)
+    assert ward.fleet.instances == before
+    assert all(one.balanced for one in before)
+    assert len(ward.tender.deeds) == 0
+    assert ward.alarms[0].release == "one"
+
+
+@in_many_rounds
+async def test_a_replacement_that_does_not_come_up_leaves_the_old_one_serving(ward: Ward) -> None:
+    ill = ward.fleet.instances[0]
+    ward.plant("broken")
+    ward.plant("errs", ill)
+    await until(lambda: bool(ward.tender.deeds), 30.0)
+    assert ward.tender.deeds[0].done == "kept"
+    assert ill in ward.fleet.instances and ill.balanced
+    await ward.served(100)
+    assert ward.tender.deeds[-1].done == "kept"
+
+
+@in_many_rounds
+async def test_an_instance_that_ends_in_a_loop_is_started_less_and_less_often(ward: Ward) -> None:
+    ward.plant("broken")
+    ill = ward.fleet.instances[0]
+    ward.send(signal.SIGKILL, ill)
+    assert ill.process is not None
+    await until(lambda: bool(ward.tender.deeds), 60.0)
+    await ward.served(500)
+    assert 2 <= ill.process.restarts <= 9
+    assert ward.lost() == []
+    for file in ward.folder.glob("*.broken"):
+        file.unlink()
+    await ward.whole(changed=False)
+
+
+@in_many_rounds
+async def test_a_new_one_that_starts_slowly_gets_nothing_before_it_can_answer(ward: Ward) -> None:
+    ward.plant("slow")
+    ward.send(signal.SIGKILL, ward.fleet.instances[0])
+    await ward.whole()
+    await ward.served(200)
+    assert ward.lost() == []
+
+
+def took(thief: socket.socket, place: Endpoint) -> bool:
+    """Whether a port could be had in the moment in which nobody holds it."""
+    with contextlib.suppress(OSError):
+        thief.bind((place.host, place.port))
+        return True
+    return False
+
+
+@in_many_rounds
+async def test_whose_port_was_stolen_comes_up_elsewhere(ward: Ward) -> None:
+    ill = ward.fleet.instances[0]
+    ward.plant("slow", ill)
+    ward.send(signal.SIGKILL, ill)
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        await until(lambda: took(thief, ill.endpoint))
+        thief.listen()
+        await until(lambda: ill not in ward.fleet.instances, 60.0)
+        await ward.whole(changed=False)
+        await ward.served(200)
+    assert {one.endpoint for one in ward.fleet.instances}.isdisjoint({ill.endpoint})
+    assert ward.lost() == []
+    assert ward.tender.deeds[0].illness == "gone"
