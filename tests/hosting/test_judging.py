@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from troth.hosting.judging import NOTHING, Errors, Illness, Observation, Past, Policy, Verdict, judge
@@ -12,7 +13,8 @@ GOOD = Errors(200, 0)
 
 
 def seen(name: str = "toy-1", **what: Any) -> Observation:
-    return Observation(**({"generation": 1, "release": "one", "balanced": True, "name": name} | what))
+    well = Observation(name=name, generation=1, release="one", balanced=True)
+    return msgspec.structs.replace(well, **what)
 
 
 def verdicts(*observations: Observation, past: Past = NOTHING) -> tuple[Verdict, ...]:

@@ -102,6 +102,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class Patient(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance that is not well: `seconds` since when, and what is the matter, without its subject."""
+
+    name: str
+    why: str
+    away: bool
+    seconds: float
+
+
 class Judgement(msgspec.Struct, frozen=True):
     """The verdicts on the ill, and a sentence when replacing does not help: all are ill alike, which is the
     release's fault or that of something they all need, or too much was replaced already."""

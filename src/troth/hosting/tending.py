@@ -15,7 +15,7 @@ from troth.hosting.backoff import Restart, delay
 from troth.hosting.edge_log import Ledger
 from troth.hosting.instance import Instance
 from troth.hosting.instances import Fleet
-from troth.hosting.judging import Observation, Past, Policy, Verdict, diagnose, judge
+from troth.hosting.judging import Observation, Past, Patient, Policy, Verdict, diagnose, judge
 from troth.hosting.symptoms import Observer
 
 EVERY_SECONDS = 0.2
@@ -72,6 +72,8 @@ class Tender:
         self.deeds: deque[Deed] = deque(maxlen=_KEPT)
         self.alarm: Alarm | None = None
         self._fleet, self._clock, self._alarmed = fleet, clock, alarmed
+        self._ill: dict[tuple[str, int], tuple[str, bool]] = {}
+        self._ill_since: dict[tuple[str, int], float] = {}
         self._ends: deque[float] = deque()
         self._replacements: deque[float] = deque()
         self._failures = 0
@@ -88,6 +90,7 @@ class Tender:
         to hang at the first.
         """
         self.seen = self.observer.observe(self._fleet.instances, now)
+        self._note_ill(now)
         judgement = judge(self.seen, self.policy, self._past(now))
         self._note_alarm(judgement.alarm)
         before = self._suspected
@@ -100,13 +103,11 @@ class Tender:
             and self._begin(one, by_key[one.name, one.generation], now)
         )
 
-    def ill(self) -> tuple[Verdict, ...]:
-        """Whoever was ill at the last look, whether or not anything can be done about it."""
+    def patients(self, now: float) -> tuple[Patient, ...]:
+        """Whoever was not well at the last look, whether or not anything can be done about it."""
         return tuple(
-            Verdict(name=one.name, generation=one.generation, illness=illness, why=why)
-            for one in self.seen
-            for illness, why in (diagnose(one, self.seen, self.policy),)
-            if illness
+            Patient(name=name, why=why, away=away, seconds=now - self._ill_since[name, generation])
+            for (name, generation), (why, away) in self._ill.items()
         )
 
     async def stop(self) -> None:
@@ -171,6 +172,11 @@ class Tender:
         self._failures = 0
         self._replacements.append(began)
         self._note(verdict, "replaced", began)
+
+    def _note_ill(self, now: float) -> None:
+        found = {(one.name, one.generation): diagnose(one, self.seen, self.policy) for one in self.seen}
+        self._ill = {key: (why, illness == "gone") for key, (illness, why) in found.items() if illness}
+        self._ill_since = {key: self._ill_since.get(key, now) for key in self._ill}
 
     def _past(self, now: float) -> Past:
         for times in (self._ends, self._replacements):

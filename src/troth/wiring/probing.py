@@ -39,7 +39,7 @@ from troth.data.keys import KeyRing, Sealer, read_root_key
 from troth.data.patroni import MemberStatus
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.data.sealing import read_header
-from troth.hosting import network
+from troth.hosting import healing, network
 from troth.hosting import promises as hosting
 from troth.hosting.edge_state import WEB
 from troth.hosting.tls import promise as ciphers
@@ -149,6 +149,7 @@ class Probing:
     def _probes(self, app: Database, auditor: Database, face: PublicFace) -> tuple[Probe, ...]:
         return (
             *hosting.probes(self._hosting_view(face)),
+            *healing.probes(self._services.tending.healing()),
             *data.probes(self._data_view(auditor)),
             self._backups.probe(),
             residency_promise.probe(self._residency.view()),
@@ -163,6 +164,7 @@ class Probing:
             *data.drills(self._data_view(auditor), defects.weaken, *self._replicas.drills()),
             *self._backups.drills(),
             self._rehearsal.drill(self._hosting_view(face)),
+            *healing.drills(self._services.tending.healing()),
             residency_promise.drill(self._residency.view(), self._residency.planted),
             ciphers.drill(face, self._issue_for_drill),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),

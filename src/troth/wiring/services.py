@@ -76,7 +76,7 @@ class ServicesPart:
         self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key)
         self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
         self.fleets |= {name: self._fleet(name, app.instances) for name, app in settings.apps.items()}
-        self.tending = Tending(self.fleets, state.logs / "access.log", supervisor.clock)
+        self.tending = Tending(self.fleets, state, supervisor)
         certificates.issue(EDGE)
         certificates.issue(PRIVATE)
         for domain in settings.domains:

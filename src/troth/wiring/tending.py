@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
-from troth.core.clock import Clock
+from troth.core.state import State
 from troth.hosting.edge_log import EdgeLog, Ledger
+from troth.hosting.healing import HealingView
 from troth.hosting.instances import Fleet
-from troth.hosting.judging import Observation, Verdict
+from troth.hosting.judging import Observation, Patient
+from troth.hosting.sentinels import Sentinels
+from troth.hosting.supervisor import ALWAYS, Supervisor
 from troth.hosting.tending import Alarm, Deed, Tender
 
 
@@ -26,14 +28,18 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class Tending:
     """Looks after all fleets. `alarmed` are called at the beginning of every alarm; they must not block."""
 
-    def __init__(self, fleets: dict[str, Fleet], access_log: Path, clock: Clock) -> None:
+    def __init__(self, fleets: dict[str, Fleet], state: State, supervisor: Supervisor) -> None:
         self.ledger = Ledger()
         self.alarmed: list[Callable[[Alarm], None]] = []
-        self._log = EdgeLog(access_log, self.ledger)
+        self._log = EdgeLog(state.logs / "access.log", self.ledger)
         self.tenders = {
-            name: Tender(fleet, self.ledger, clock=clock, alarmed=self._tell)
+            name: Tender(fleet, self.ledger, clock=supervisor.clock, alarmed=self._tell)
             for name, fleet in fleets.items()
         }
+        # Apart from the platform's processes, whose ends are told and kept.
+        folder = state.run / "sentinels"
+        apart = Supervisor(state.root, folder / "crashes", supervisor.machine, supervisor.clock)
+        self._sentinels = Sentinels(apart, folder)
 
     async def look(self) -> str:
         """One look at everything; what it leads to goes on by itself and tells of itself."""
@@ -60,9 +66,17 @@ class Tending:
             passed_over=self.ledger.passed_over,
         )
 
-    def ill(self) -> tuple[Verdict, ...]:
-        """Whoever is ill now, by what the last look saw."""
-        return tuple(verdict for tender in self.tenders.values() for verdict in tender.ill())
+    def healing(self) -> HealingView:
+        """For the probes of hosting.restart and hosting.replacement."""
+        return HealingView(
+            self._patients,
+            lambda cared: self._sentinels.restart(ALWAYS if cared else None),
+            lambda cared: self._sentinels.replacement(tended=cared),
+        )
+
+    def _patients(self) -> tuple[Patient, ...]:
+        now = time.monotonic()
+        return tuple(one for tender in self.tenders.values() for one in tender.patients(now))
 
     def troubles(self) -> tuple[str, ...]:
         """A sentence for each service that no replacement helps."""
