@@ -36,7 +36,7 @@ class Watched(Database):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def fetchrow(self, query: str, *args: object, idempotent: bool = True) -> Any:
+    async def fetchrow(self, query: str, *args: object, idempotent: bool | None = None) -> Any:
         self.asked += 1
         row = await super().fetchrow(query, *args, idempotent=idempotent)
         self.answered += 1

@@ -105,7 +105,7 @@ async def test_forged_key_ids_do_not_cost_a_query_each(house: House, monkeypatch
     reads = 0
     fetch = access.database.fetch
 
-    async def counting(query: str, *args: object, idempotent: bool = True) -> object:
+    async def counting(query: str, *args: object, idempotent: bool | None = None) -> object:
         nonlocal reads
         reads += 1
         return await fetch(query, *args, idempotent=idempotent)

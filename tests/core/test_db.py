@@ -13,14 +13,15 @@ import asyncpg
 import msgspec
 import pytest
 
+from support.losing import losing
 from support.postgres import Server, Tenant
 from troth.core import connection, db
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.db import Database
-from troth.core.errors import Unavailable
+from troth.core.errors import OutcomeUnknown, Unavailable
 from troth.data.postgres import find_binaries
-from troth.data.roles import APP, SUPERUSER
+from troth.data.roles import APP, OWNER, SUPERUSER
 
 _INSERT_THEN_LINGER = """
 with written as (
@@ -149,7 +150,7 @@ async def test_a_write_whose_connection_is_lost_is_not_repeated(
     slug = f"{tenant.slug}-lost"
     write = asyncio.create_task(owner_database.fetchval(_INSERT_THEN_LINGER, slug, 30, idempotent=False))
     await sever(superuser_database, slug)
-    with pytest.raises(Unavailable):
+    with pytest.raises(OutcomeUnknown):
         await write
     assert await slow_tenants(owner_database, slug) == 0
 
@@ -158,10 +159,77 @@ async def test_an_idempotent_call_is_repeated_when_its_connection_is_lost(
     owner_database: Database, superuser_database: Database, tenant: Tenant
 ) -> None:
     slug = f"{tenant.slug}-again"
-    write = asyncio.create_task(owner_database.fetchval(_INSERT_THEN_LINGER, slug, 0.5))
+    write = asyncio.create_task(owner_database.fetchval(_INSERT_THEN_LINGER, slug, 0.5, idempotent=True))
     await sever(superuser_database, slug)
     await write
     assert await slow_tenants(owner_database, slug) == 1
+
+
+async def test_a_write_that_says_nothing_is_not_repeated(
+    owner_database: Database, superuser_database: Database, tenant: Tenant
+) -> None:
+    slug = f"{tenant.slug}-silent"
+    write = asyncio.create_task(owner_database.fetchval(_INSERT_THEN_LINGER, slug, 30))
+    await sever(superuser_database, slug)
+    with pytest.raises(OutcomeUnknown):
+        await write
+    assert await slow_tenants(owner_database, slug) == 0
+
+
+async def test_a_function_with_side_effects_is_not_repeated_unless_its_caller_says_so(
+    postgres: Server,
+) -> None:
+    async with losing(postgres.target(OWNER)) as database:
+        beat = "select troth.beat($1)"
+        with pytest.raises(OutcomeUnknown), database.lost_after("troth.beat"):
+            await database.execute(beat, "nobody")
+        with database.lost_after("troth.beat") as lost:
+            await database.execute(beat, "nobody", idempotent=True)
+        assert lost == [beat]
+
+
+async def test_what_only_reads_is_repeated_without_saying_so(postgres: Server) -> None:
+    async with losing(postgres.target(OWNER)) as database:
+        with database.lost_after("troth.roles_of") as lost:
+            assert len(await database.fetch("select * from troth.roles_of($1)", None)) >= 0
+        assert len(lost) == 1
+
+
+async def test_after_an_attempt_that_may_have_counted_nothing_is_denied(
+    breakable: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call may be repeated, but no leader is left to repeat it on."""
+    monkeypatch.setattr(db, "DEADLINE_SECONDS", 0.5)
+    async with losing(breakable.target(SUPERUSER, "postgres")) as database:
+        with pytest.raises(OutcomeUnknown), database.lost_after("pg_sleep", then=breakable.stop):
+            await database.execute("select pg_sleep(0)", idempotent=True)
+        breakable.start()
+
+
+async def test_a_read_that_no_leader_is_left_for_changed_nothing(
+    breakable: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with losing(breakable.target(SUPERUSER, "postgres")) as database:
+        monkeypatch.setattr(db, "DEADLINE_SECONDS", 0.5)
+        with pytest.raises(Unavailable) as told, database.lost_after("select 6", then=breakable.stop):
+            await database.fetchval("select 6")
+        assert not isinstance(told.value, OutcomeUnknown)
+        breakable.start()
+
+
+async def test_a_transaction_that_is_lost_before_its_commit_changed_nothing(
+    owner_database: Database, superuser_database: Database, tenant: Tenant
+) -> None:
+    with pytest.raises(Unavailable) as told:
+        async with owner_database.transaction() as inside:
+            await inside.execute("update troth.tenant set name = 'dropped' where id = $1", tenant.id)
+            await superuser_database.fetchval(
+                "select pg_terminate_backend(pid) from pg_stat_activity where query like '%''dropped''%'"
+                " and pid <> pg_backend_pid()"
+            )
+            await inside.fetchval("select 1")
+    assert not isinstance(told.value, OutcomeUnknown)
+    assert await slow_tenants(owner_database, tenant.slug) == 1
 
 
 async def sever(superuser: Database, slug: str) -> None:

@@ -26,7 +26,7 @@ class Counting:
         self._database = database
         self.asked = 0
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[Any]:
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> list[Any]:
         self.asked += 1
         return await self._database.fetch(query, *args, idempotent=idempotent)
 

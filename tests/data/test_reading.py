@@ -25,7 +25,7 @@ class Watched:
         self.carried: list[int] = []
         self.fails: Exception | None = None
 
-    async def fetch(self, query: str, *args: Any, idempotent: bool = True) -> Sequence[Any]:
+    async def fetch(self, query: str, *args: Any, idempotent: bool | None = None) -> Sequence[Any]:
         self.carried.append(len(args[0]) if "documents_read" in query else 1)
         await self.open.wait()
         if self.fails is not None:
@@ -161,7 +161,7 @@ async def test_a_read_that_breaks_fails_alone(database: Database, ada: Person, m
     broken = uuid7()
 
     class Damaged(Watched):
-        async def fetch(self, query: str, *args: Any, idempotent: bool = True) -> Sequence[Any]:
+        async def fetch(self, query: str, *args: Any, idempotent: bool | None = None) -> Sequence[Any]:
             if args[5] == broken or (isinstance(args[5], tuple) and broken in args[5]):
                 raise ValueError("invalid page in block 7")
             return await super().fetch(query, *args, idempotent=idempotent)
@@ -181,7 +181,7 @@ async def test_an_answer_that_went_astray_opens_nothing(
     """Should the database ever answer with another row of the same tenant, it must not be shown."""
 
     class Confused(Database):
-        async def fetch(self, query: str, *args: Any, idempotent: bool = True) -> Any:
+        async def fetch(self, query: str, *args: Any, idempotent: bool | None = None) -> Any:
             return await database.fetch(query, *args[:5], made.id, *args[6:], idempotent=idempotent)
 
     wanted = await estate.documents.create(ada.caller(*EVERYTHING), "tickets", {"title": "wanted"})

@@ -146,7 +146,7 @@ class Failing:
         self._database = database
         self._at = at
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> Sequence[Any]:
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> Sequence[Any]:
         if self._at in query:
             raise Unavailable("The database was lost; whether the change was made is not known.")
         return await self._database.fetch(query, *args, idempotent=idempotent)

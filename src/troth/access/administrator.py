@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from troth.access.failures import record_failure
 from troth.access.sessions import TWO_FACTORS
 from troth.core.db import Database
 from troth.core.errors import Denied, PreconditionFailed, StepUp, Unauthenticated
@@ -75,13 +76,14 @@ class Guard:
         if isinstance(error, (Denied, StepUp)):
             scope = error.scope if isinstance(error, Denied) else ""
             reason = f"{who} lacks the scope" if scope else "sign in again"
-            await self._database.execute(
-                "select troth.record_admin_refused($1, $2, $3, $4, $5)",
+            await record_failure(
+                self._database,
+                "administration.refused",
                 by.domain,
                 by.person,
                 by.request,
-                scope,
-                reason,
+                scope=scope,
+                reason=reason,
             )
         return error
 

@@ -81,7 +81,7 @@ class OwnSessions:
     async def end(self, domain: Domain, session: Session, target: UUID, *, request: str = "") -> bool:
         """End one session or grant of the same person. False when there is none of theirs by this id."""
         return await self._database.fetchval(
-            "select troth.end_own($1, $2, $3, $4)", domain.name, session.id, target, request
+            "select troth.end_own($1, $2, $3, $4)", domain.name, session.id, target, request, idempotent=False
         )
 
     async def end_others(self, domain: Domain, session: Session, *, request: str = "") -> int:
@@ -94,7 +94,12 @@ class OwnSessions:
 
     async def _end_all(self, domain: Domain, session: Session, own: bool, request: str) -> int:
         return await self._database.fetchval(
-            "select troth.end_all_own($1, $2, $3, $4)", domain.name, session.id, own, request
+            "select troth.end_all_own($1, $2, $3, $4)",
+            domain.name,
+            session.id,
+            own,
+            request,
+            idempotent=False,
         )
 
     async def _whereabouts(self, tenant: UUID, session: UUID, sealed: bytes | None) -> Whereabouts:

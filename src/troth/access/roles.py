@@ -60,12 +60,12 @@ async def list_roles(owner: Database, tenant: UUID | None) -> tuple[Role, ...]:
 
 async def put_role(owner: Database, tenant: UUID, name: str, scopes: tuple[str, ...]) -> None:
     """Make a tenant's role what it says here."""
-    await owner.execute("select troth.put_role($1, $2, $3)", tenant, name, list(scopes))
+    await owner.execute("select troth.put_role($1, $2, $3)", tenant, name, list(scopes), idempotent=False)
 
 
 async def remove_role(owner: Database, tenant: UUID, name: str) -> bool:
     """Take a tenant's role away, from the people who hold it too. False when there is none."""
-    return await owner.fetchval("select troth.remove_role($1, $2)", tenant, name)
+    return await owner.fetchval("select troth.remove_role($1, $2)", tenant, name, idempotent=False)
 
 
 def read_role(row: Any) -> Role:

@@ -144,6 +144,7 @@ class Sessions:
             request,
             verified,
             domain.policy.sessions_most,
+            idempotent=True,
         )
         return Begun(_read(row), token)
 
@@ -158,6 +159,7 @@ class Sessions:
             token_hash(fresh),
             list(amr),
             request,
+            idempotent=True,
         )
         return Begun(_read(row), fresh)
 
@@ -192,25 +194,25 @@ class Sessions:
         """Without the database when it surely lives."""
         memory = self._memory
         if memory is None:
-            return _read(await self._database.fetchrow(query, *args))
+            return _read(await self._database.fetchrow(query, *args, idempotent=True))
         known = memory.vouch(key)
         if known is not None:
             return known
         mark = memory.mark()
-        session = _read(await self._database.fetchrow(query, *args))
+        session = _read(await self._database.fetchrow(query, *args, idempotent=True))
         memory.keep(mark, key, session)
         return session
 
     async def end(self, domain: Domain, token: str, *, request: str = "") -> None:
         """Log out: the session and everything granted under it is over at the commit of this call."""
         await self._database.execute(
-            "select troth.end_session($1, $2, $3)", domain.name, token_hash(token), request
+            "select troth.end_session($1, $2, $3)", domain.name, token_hash(token), request, idempotent=True
         )
 
     async def end_grant(self, domain: Domain, session: UUID, client: str, *, request: str = "") -> None:
         """Revoke what one client was granted (RFC 7009)."""
         await self._database.execute(
-            "select troth.end_grant($1, $2, $3, $4)", domain.name, session, client, request
+            "select troth.end_grant($1, $2, $3, $4)", domain.name, session, client, request, idempotent=True
         )
 
 

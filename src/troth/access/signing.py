@@ -103,7 +103,9 @@ class SigningKeys:
         """Sign with a new key now, and drop the ones before: somebody else may have them. What they signed is
         refused as soon as the last instance has read the ring again, within a minute."""
         await self.rotate(domain, timedelta(0))
-        await self._database.execute("select troth.drop_signing_keys($1, $2)", domain.name, OVERLAP)
+        await self._database.execute(
+            "select troth.drop_signing_keys($1, $2)", domain.name, OVERLAP, idempotent=False
+        )
         self._rings.drop(domain.name)
 
     async def states(self, domain: Domain) -> tuple[KeyState, ...]:
@@ -157,6 +159,7 @@ class SigningKeys:
             msgspec.json.encode(Signer(kid, key).public_jwk()).decode(),
             after,
             ahead,
+            idempotent=True,
         )
 
 

@@ -83,11 +83,13 @@ class Tenancy:
         _check_text(name)
         try:
             await self._owner.execute(
-                "insert into troth.tenant (id, slug, name, policy) values ($1, $2, $3, $4)",
+                "insert into troth.tenant (id, slug, name, policy) values ($1, $2, $3, $4)"
+                " on conflict (id) do nothing",
                 uuid7(),
                 slug,
                 name,
                 msgspec.json.encode(policy).decode(),
+                idempotent=True,
             )
         except asyncpg.UniqueViolationError:
             raise UsageError(f"There is a tenant {slug!r} already.", hint="See: troth tenant list") from None
@@ -186,6 +188,7 @@ class Tenancy:
                 tenant,
                 app,
                 wanted[start : start + BATCH],
+                idempotent=False,
             )
             added += len(rows)
         return added
@@ -224,6 +227,7 @@ class Tenancy:
             " where name = $1 and challenge = $2 and state <> 'removed'",
             view.name,
             token,
+            idempotent=True,
         )
         return await self.domain(name)
 
@@ -272,7 +276,7 @@ class Tenancy:
         view = await self.domain(name)
         if view.declared:
             raise UsageError(f"{view.name} stands in troth.toml.", hint="Take it out there, and start again.")
-        return await self._owner.fetchval("select troth.remove_domain($1)", view.name) or 0
+        return await self._owner.fetchval("select troth.remove_domain($1)", view.name, idempotent=False) or 0
 
 
 _DOMAINS = "select d.*, t.slug from troth.domain d join troth.tenant t on t.id = d.tenant_id"

@@ -10,7 +10,11 @@ over. Four things make that safe:
 - No statement is ever cancelled from this side while it waits for its synchronous standby: PostgreSQL would
   keep the row locally, show it to readers and lose it with the leader. Calls therefore run to their end in a
   task of their own, and what exceeds its deadline loses its connection, which cancels nothing.
-- Idempotent calls are repeated on the next leader; others raise Unavailable, outcome unknown.
+- What was under way when a connection broke is repeated on the next leader only where that is safe: a call
+  that says of itself that it is idempotent, and one that says nothing but reads, by its text and by what the
+  database knows of the functions in it (core/statements.py). All others raise OutcomeUnknown.
+
+Every call goes to the leader, those that only read included: no answer comes from a standby.
 """
 
 import asyncio
@@ -33,7 +37,7 @@ from troth.core.connection import (
     keep,
     release,
 )
-from troth.core.errors import Unavailable
+from troth.core.errors import OutcomeUnknown, Unavailable
 from troth.core.leader import (
     DatabaseTarget,
     Leader,
@@ -41,6 +45,7 @@ from troth.core.leader import (
     connect,
     find_leader,
 )
+from troth.core.statements import SIDE_EFFECTS, called, may_change
 
 __all__ = ["Connection", "Database", "DatabaseTarget"]
 
@@ -57,6 +62,14 @@ _SENTRY_SECONDS = 1.0
 _SENTRY_PATIENCE_SECONDS = 3.0
 
 
+class _Lost(Exception):
+    """The connection broke over the work; `error` is what it broke with."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(repr(error))
+        self.error = error
+
+
 class Database:
     """A pool to the leader, used as one role. Make it with `open`, end it with `close`."""
 
@@ -66,6 +79,7 @@ class Database:
         self._context = SecureContext.of(target)
         self._pool: Pool | None = None
         self._leader: Leader | None = None
+        self._effects: frozenset[str] = frozenset()
         self._searching = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -77,26 +91,33 @@ class Database:
         await database._current(_soon())
         return database
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[asyncpg.Record]:
-        """All rows. JSON columns come as text."""
-        return await self._call(lambda connection: connection.fetch(query, *args), idempotent)
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> list[asyncpg.Record]:
+        """All rows. JSON columns come as text.
 
-    async def fetchrow(self, query: str, *args: object, idempotent: bool = True) -> asyncpg.Record | None:
+        Of this and the three methods below: a statement that changes something says whether doing it twice
+        leaves the same and answers the same (`idempotent`). Raises Unavailable when nothing was done, and
+        OutcomeUnknown when it may have been done and is not to be repeated.
+        """
+        return await self._call(query, lambda connection: connection.fetch(query, *args), idempotent)
+
+    async def fetchrow(
+        self, query: str, *args: object, idempotent: bool | None = None
+    ) -> asyncpg.Record | None:
         """The first row, or None."""
-        return await self._call(lambda connection: connection.fetchrow(query, *args), idempotent)
+        return await self._call(query, lambda connection: connection.fetchrow(query, *args), idempotent)
 
-    async def fetchval(self, query: str, *args: object, idempotent: bool = True) -> Any:
+    async def fetchval(self, query: str, *args: object, idempotent: bool | None = None) -> Any:
         """The first column of the first row, or None."""
-        return await self._call(lambda connection: connection.fetchval(query, *args), idempotent)
+        return await self._call(query, lambda connection: connection.fetchval(query, *args), idempotent)
 
-    async def execute(self, query: str, *args: object, idempotent: bool = True) -> str:
+    async def execute(self, query: str, *args: object, idempotent: bool | None = None) -> str:
         """Run a statement and return its tag, e.g. `INSERT 0 1`."""
-        return await self._call(lambda connection: connection.execute(query, *args), idempotent)
+        return await self._call(query, lambda connection: connection.execute(query, *args), idempotent)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction on one connection, committed at the end of the block; never repeated.
 
-        Raises Unavailable when the connection is lost: at the commit, the outcome is then unknown.
+        Raises Unavailable when the connection is lost before the commit, OutcomeUnknown when at it.
         """
         return self._transaction()
 
@@ -116,13 +137,40 @@ class Database:
         """The member in use at present, None while one is being searched."""
         return self._leader
 
-    async def _call(self, work: Callable[[Connection], Awaitable[T]], idempotent: bool) -> T:
+    async def _call(
+        self, query: str, work: Callable[[Connection], Awaitable[T]], idempotent: bool | None
+    ) -> T:
         """Shielded: a caller that goes away must not cancel a commit that waits for its standby."""
-        return await asyncio.shield(self._spawn(self._repeat(work, idempotent, _soon())))
+        return await asyncio.shield(self._spawn(self._repeat(query, work, idempotent, _soon())))
 
     async def _repeat(
-        self, work: Callable[[Connection], Awaitable[T]], idempotent: bool, deadline: float
+        self,
+        query: str,
+        work: Callable[[Connection], Awaitable[T]],
+        idempotent: bool | None,
+        deadline: float,
     ) -> T:
+        lost: _Lost | None = None
+        while True:
+            try:
+                return await self._once(work, deadline)
+            except _Lost as error:
+                lost = error
+            except Unavailable as error:
+                if lost is None or self._only_reads(query):
+                    raise
+                # The attempt before may have been the one that counted: nothing may be said that denies it.
+                raise _unknown(lost.error, error.detail) from error
+            if not (self._only_reads(query) if idempotent is None else idempotent):
+                raise _unknown(lost.error) from lost.error
+
+    def _only_reads(self, query: str) -> bool:
+        """Asked once a connection was lost, never before."""
+        return not may_change(query) and self._effects.isdisjoint(called(query))
+
+    async def _once(self, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
+        """Do the work on the leader. Raises _Lost when it may or may not have been done, Unavailable when it
+        was not done."""
         while True:
             pool = await self._current(deadline)
             connection = await self._acquire(pool, deadline)
@@ -139,14 +187,14 @@ class Database:
                     raise
                 cut(connection)
                 self._drop(pool)
-                if not idempotent:
-                    raise _unknown(error) from error
+                raise _Lost(error) from error
             finally:
                 await release(pool, connection)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[Connection]:
         pool, connection = await self._checkout(_soon())
+        committing = False
         try:
             transaction = connection.transaction()
             await transaction.start()
@@ -156,6 +204,7 @@ class Database:
                 if not is_gone(connection):
                     await self._finish(bounded(connection, lambda _: transaction.rollback(), _soon()))
                 raise
+            committing = True
             await self._finish(bounded(connection, lambda _: transaction.commit(), _soon()))
         except NOT_DONE as error:
             self._drop(pool)
@@ -164,7 +213,9 @@ class Database:
             if not is_lost(error, connection):
                 raise
             self._drop(pool)
-            raise _unknown(error) from error
+            if committing:
+                raise _unknown(error) from error
+            raise Unavailable("The database was lost; nothing was changed.", detail=repr(error)) from error
         finally:
             await self._finish(release(pool, connection))
 
@@ -210,8 +261,10 @@ class Database:
             return
         leader, sentry = found
         try:
+            async with asyncio.timeout(_SENTRY_PATIENCE_SECONDS):
+                self._effects = frozenset(await sentry.fetchval(SIDE_EFFECTS))
             pool = await self._make_pool(leader)
-        except (*LOST, *NOT_DONE) as error:
+        except (*LOST, *NOT_DONE, asyncpg.QueryCanceledError) as error:
             self._context.problem = repr(error)
             sentry.terminate()
             return
@@ -268,8 +321,11 @@ class Database:
         return task
 
 
-def _unknown(error: BaseException) -> Unavailable:
-    return Unavailable("The database was lost; whether the change was made is not known.", detail=repr(error))
+def _unknown(error: BaseException, detail: str = "") -> OutcomeUnknown:
+    said = (
+        "The database was lost meanwhile: it is not known whether this was done. Look before you repeat it."
+    )
+    return OutcomeUnknown(said, detail=f"{error!r} {detail}".strip())
 
 
 def _now() -> float:

@@ -18,6 +18,7 @@ TrothError
     ├── PreconditionRequired 428
     ├── TooMany             429
     └── Unavailable         503
+        └── OutcomeUnknown  503, it may have been done
 """
 
 from pathlib import Path
@@ -204,8 +205,16 @@ class TooMany(RequestError):
 
 
 class Unavailable(RequestError):
-    """The outcome of a write is unknown; a caller may repeat it with the same Idempotency-Key."""
+    """Nothing was done; the same may be asked again in a moment."""
 
     status = 503
     code = "unavailable"
     title = "The service cannot answer right now"
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke over something that must not be done twice, and it may have been done. Whoever
+    asked looks before asking again, or asks again with the same Idempotency-Key."""
+
+    code = "outcome_unknown"
+    title = "It is not known whether this was done"

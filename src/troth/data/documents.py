@@ -108,7 +108,7 @@ class Documents:
         sealed = keys.seal(PURPOSE, plaintext, *_place(collection, identifier, 1))
         macs = (None, None) if key is None else _macs(keys, collection, key, content)
         row = await self._write(
-            caller, collection, "create", _CREATE, identifier, sealed, *macs, KEEP_ANSWERS
+            caller, collection, "create", _CREATE, identifier, sealed, *macs, KEEP_ANSWERS, idempotent=True
         )
         if row["outcome"] == "key_reused":
             raise IdempotencyKeyReused("Use a new Idempotency-Key for a new request.")
@@ -177,7 +177,9 @@ class Documents:
         plaintext = _encode(content)
         keys = await self._ring.keys(caller.tenant)
         sealed = keys.seal(PURPOSE, plaintext, *_place(collection, identifier, version + 1))
-        row = await self._write(caller, collection, "update", _UPDATE, identifier, version, sealed)
+        row = await self._write(
+            caller, collection, "update", _UPDATE, identifier, version, sealed, idempotent=True
+        )
         changed = Document(
             identifier, row["owner"], row["version"], row["created_at"], row["updated_at"], plaintext
         )
@@ -190,7 +192,7 @@ class Documents:
         action: Action,
         query: str,
         *args: object,
-        idempotent: bool = True,
+        idempotent: bool,
     ) -> Any:
         """The row that a writing function answered with; its refusals are raised."""
         try:

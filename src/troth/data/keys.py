@@ -79,7 +79,7 @@ def read_root_key(path: Path) -> Secret:
 class KeyDatabase(Protocol):
     """The part of `core.db.Database` that is needed here."""
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[Any]: ...
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> list[Any]: ...
 
 
 class TenantKeys:
@@ -195,7 +195,7 @@ class KeyRing:
         """Store a new key unless another process was faster; returns what is stored."""
         wrapped = self._root.seal(secrets.token_bytes(KEY_BYTES), _wrapping(tenant, version))
         return await self._database.fetch(
-            "select * from troth.tenant_key_add($1, $2, $3)", tenant, version, wrapped
+            "select * from troth.tenant_key_add($1, $2, $3)", tenant, version, wrapped, idempotent=True
         )
 
     def _unwrap(self, tenant: UUID, rows: list[Any]) -> TenantKeys:

@@ -24,7 +24,7 @@ _MANY = "select * from troth.documents_read($1, $2, $3, $4, $5, $6, $7)"
 class ReadDatabase(Protocol):
     """The part of `core.db.Database` that is needed here."""
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> Sequence[Any]: ...
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> Sequence[Any]: ...
 
 
 class ReadQueue:

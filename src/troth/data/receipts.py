@@ -92,7 +92,7 @@ class RowSource(Protocol):
 class WritingDatabase(Protocol):
     """The part of `core.db.Database` that the writer needs."""
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> Sequence[Any]: ...
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> Sequence[Any]: ...
 
 
 class Log(Protocol):
@@ -213,7 +213,7 @@ class CanaryWriter:
     async def _place(self) -> str:
         """Asked after the commit, so that whoever replayed up to here has replayed the commit."""
         try:
-            ((place,),) = await self._database.fetch(_PLACE)
+            ((place,),) = await self._database.fetch(_PLACE, idempotent=True)
         except (Unavailable, asyncpg.PostgresError):
             return ""
         return str(place)

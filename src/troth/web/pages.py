@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from troth.access.errors import CrossSite, OAuthError
 from troth.access.tenants import Domain, DomainDirectory
-from troth.core.errors import NotFound, RequestError, TooMany, Unavailable
+from troth.core.errors import NotFound, OutcomeUnknown, RequestError, TooMany, Unavailable
 from troth.web.answers import problems, request_id
 from troth.web.brand import letter, stylesheet
 from troth.web.catalogue import words_for
+from troth.web.problem import retry_after
 from troth.web.reports import PATH as REPORTS
 
 HERE = Path(__file__).parent
@@ -94,8 +95,9 @@ class Pages:
             detail=error.public if isinstance(error, OAuthError) else "",
             reference=request_id(request),
         )
-        if isinstance(error, TooMany):
-            response.headers["Retry-After"] = str(error.retry_after)
+        seconds = retry_after(error)
+        if seconds is not None:
+            response.headers["Retry-After"] = str(seconds)
         return response
 
 
@@ -213,6 +215,8 @@ def _text(error: RequestError) -> str:
         return "cross_site"
     if isinstance(error, TooMany):
         return "busy"
+    if isinstance(error, OutcomeUnknown):
+        return "outcome_unknown"
     if isinstance(error, Unavailable):
         return "unavailable"
     return "bad_request" if isinstance(error, OAuthError) else "malformed"

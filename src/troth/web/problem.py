@@ -13,7 +13,16 @@ from typing import Any
 
 import msgspec
 
-from troth.core.errors import Denied, RequestError, StepUp, TooMany, Unauthenticated, Unprocessable
+from troth.core.errors import (
+    Denied,
+    OutcomeUnknown,
+    RequestError,
+    StepUp,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+)
 from troth.core.jose_proofs import PROOF_ALGORITHMS
 
 Headers = list[tuple[bytes, bytes]]
@@ -22,6 +31,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _PROOF_ALGORITHMS = " ".join(PROOF_ALGORITHMS)
 
 _log = logging.getLogger(__name__)
+_FAILOVER_SECONDS = 2
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _NOT_IN_QUOTES = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 _NOT_IN_SCOPE = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")
@@ -84,9 +94,18 @@ def headers_of(error: Exception) -> Headers:
         scope = _NOT_IN_SCOPE.sub("", error.scope)
         value = f'Bearer realm="api", error="insufficient_scope", scope="{scope}"'
         return [(b"www-authenticate", value.encode())]
+    seconds = retry_after(error)
+    return [] if seconds is None else [(b"retry-after", str(seconds).encode())]
+
+
+def retry_after(error: Exception) -> int | None:
+    """After how many seconds the same may be asked again. None where that would not help, and where nobody
+    knows whether it was done: a program that obeys the header would do it twice."""
     if isinstance(error, TooMany):
-        return [(b"retry-after", str(error.retry_after).encode())]
-    return []
+        return error.retry_after
+    if isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown):
+        return _FAILOVER_SECONDS
+    return None
 
 
 async def send_problem(

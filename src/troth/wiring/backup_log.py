@@ -170,7 +170,7 @@ class LogPart:
         """A leader that is lost is no failure of this duty: the age of the newest write tells of it."""
         try:
             at = self._clock.now()
-            (row,) = await (await self._connect()).fetch(_LOOK, RECEIVER, SLOT)
+            (row,) = await (await self._connect()).fetch(_LOOK, RECEIVER, SLOT, idempotent=True)
         except TrothError:
             return ""
         received = read_lsn(row["received"]) if row["received"] else None

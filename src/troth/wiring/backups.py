@@ -286,7 +286,7 @@ class BackupsPart:
         inventory = await self.shelf.inventory(fresh=True)
         superuser = await Database.open(self._database.target(SUPERUSER), max_size=1)
         try:
-            system: str = await superuser.fetchval(_SYSTEM)
+            system: str = await superuser.fetchval(_SYSTEM, idempotent=True)
             _check_system(inventory.catalogue, system)
             tears = self.log.tears
             chain = newest_chain(inventory.catalogue)
@@ -309,7 +309,7 @@ class BackupsPart:
             running.step, running.done, running.total = progress.step, progress.done, progress.total
 
         async def size() -> int:
-            return await superuser.fetchval(_SIZE)
+            return await superuser.fetchval(_SIZE, idempotent=True)
 
         source = Source(
             members=await self._members(), access=self.log.access, guard=self._guard, system=system

@@ -228,7 +228,7 @@ async def _disable(tools: Declared, domain: str, tenant: UUID, email: str) -> No
 
 async def _set_disabled(owner: Database, tenant: UUID, person: UUID, disabled: bool) -> None:
     """Every session of the person is over with it."""
-    await owner.execute("select troth.set_disabled($1, $2, $3)", tenant, person, disabled)
+    await owner.execute("select troth.set_disabled($1, $2, $3)", tenant, person, disabled, idempotent=True)
 
 
 async def _give_roles(owner: Database, tenant: UUID, person: UUID, roles: tuple[str, ...]) -> None:

@@ -173,7 +173,9 @@ class Receipts:
             return
         _log.error("acknowledged writes were lost: %s", counted)
         await self._opened.owner.execute(
-            "insert into troth.audit_event (id, event, detail) values ($1, 'receipts.lost', $2)",
+            "insert into troth.audit_event (id, event, detail) values ($1, 'receipts.lost', $2)"
+            " on conflict do nothing",
             uuid7(),
             msgspec.json.encode(counted).decode(),
+            idempotent=True,
         )

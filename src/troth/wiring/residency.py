@@ -242,9 +242,10 @@ class Residency:
             for one in strays:
                 await owner.execute(
                     "insert into troth.audit_event (id, event, detail)"
-                    " values ($1, 'residency.undeclared', $2)",
+                    " values ($1, 'residency.undeclared', $2) on conflict do nothing",
                     uuid7(),
                     msgspec.json.encode(one).decode(),
+                    idempotent=True,
                 )
         finally:
             await owner.close()

@@ -25,6 +25,7 @@ async def sample(face: PublicFace, auditor: Database, *, acme: bool) -> PublicFa
         acme,
         list(LOCAL_SUFFIXES),
         MOST,
+        idempotent=True,
     )
     assert row is not None, "counts are always there"
     others = [name for name in face.domains if name != PROBE_DOMAIN]

@@ -22,7 +22,7 @@ class Watched(Database):
 
     asked = 0
 
-    async def fetchrow(self, query: str, *args: object, idempotent: bool = True) -> Any:
+    async def fetchrow(self, query: str, *args: object, idempotent: bool | None = None) -> Any:
         self.asked += 1
         return await super().fetchrow(query, *args, idempotent=idempotent)
 

@@ -71,7 +71,7 @@ async def test_a_known_and_an_unknown_address_cost_the_same_queries(
     asked: list[str] = []
     fetchval = web.database.fetchval
 
-    async def counted(query: str, *args: object, idempotent: bool = True) -> object:
+    async def counted(query: str, *args: object, idempotent: bool | None = None) -> object:
         asked.append(query)
         return await fetchval(query, *args, idempotent=idempotent)
 

@@ -100,5 +100,7 @@ async def test_nobody_of_another_tenant_is_told(web: WebAccess, house: House, po
 async def test_an_instance_orders_no_other_notice(web: WebAccess, house: House) -> None:
     with pytest.raises(Exception, match="row-level security"):
         await web.database.execute(
-            "select troth.tell_person($1, $2, 'invitation', 'en')", house.domain.name, house.person
+            "select troth.tell_person($1, $2, 'invitation', 'en', gen_random_uuid())",
+            house.domain.name,
+            house.person,
         )

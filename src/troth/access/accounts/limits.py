@@ -93,6 +93,7 @@ class Limits:
             tried.pair,
             tried.device,
             REMEMBERED,
+            idempotent=False,
         )
 
     async def account(self, domain: Domain, email: str) -> bytes:

@@ -7,6 +7,8 @@ of it, at an address that only a proof of the password changes.
 from typing import Literal
 from uuid import UUID
 
+from uuid_utils.compat import uuid7
+
 from troth.access.tenants import Domain
 from troth.core.db import Database
 
@@ -24,10 +26,11 @@ class Notices:
         """The outbox sends it in a moment."""
         if self._mail:
             await self._database.execute(
-                "select troth.tell_person($1, $2, $3, $4)",
+                "select troth.tell_person($1, $2, $3, $4, $5)",
                 domain.name,
                 person,
                 happened,
                 language,
-                idempotent=False,
+                uuid7(),
+                idempotent=True,
             )

@@ -129,13 +129,13 @@ class Outbox:
                 return await self._finish(order, error.public)
             wait = min(_FIRST_WAIT * 2 ** min(order.attempts - 1, 10), _LONGEST_WAIT)
             await self._database.execute(
-                "select troth.postpone_mail($1, $2, $3)", order.id, error.public, wait
+                "select troth.postpone_mail($1, $2, $3)", order.id, error.public, wait, idempotent=True
             )
             return f"waits: {error.public}"
         return await self._finish(order, "sent")
 
     async def _finish(self, order: Order, outcome: str) -> str:
-        await self._database.execute("select troth.finish_mail($1, $2)", order.id, outcome)
+        await self._database.execute("select troth.finish_mail($1, $2)", order.id, outcome, idempotent=True)
         return outcome
 
     async def _send(self, order: Order) -> None:
@@ -265,6 +265,7 @@ async def make_link(
         payload,
         token_hash(token),
         LIVES[kind],
+        idempotent=True,
     )
     return f"{domain.issuer}{PATHS[kind]}?token={token}"
 

@@ -78,6 +78,7 @@ class Accounts:
             sealed,
             password_hash,
             list(roles),
+            idempotent=True,
         )
 
     async def seal(self, tenant: UUID, person: UUID, profile: Profile) -> bytes:
@@ -89,7 +90,9 @@ class Accounts:
     async def set_password(self, tenant: UUID, person: UUID, password: str, passwords: Passwords) -> None:
         """A new password; every session of the person is over with it."""
         hashed = await passwords.hash(password)
-        await self._database.execute("select troth.set_password($1, $2, $3)", tenant, person, hashed)
+        await self._database.execute(
+            "select troth.set_password($1, $2, $3)", tenant, person, hashed, idempotent=True
+        )
 
     async def profile_of(self, tenant: UUID, person: UUID) -> Profile:
         """The profile of a person who exists."""

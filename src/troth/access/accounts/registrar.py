@@ -83,21 +83,26 @@ class Registrar:
             [one.password_hash for one in people],
             [" ".join(one.roles) for one in people],
             [one.verified for one in people],
+            idempotent=True,
         )
         added = {row["added"] for row in rows}
         return tuple(person in added for person in ids)
 
     async def set_roles(self, tenant: UUID, person: UUID, roles: Sequence[str]) -> None:
         """Other roles; access tokens that say more are refused from the commit on."""
-        await self._database.execute("select troth.set_roles($1, $2, $3)", tenant, person, list(roles))
+        await self._database.execute(
+            "select troth.set_roles($1, $2, $3)", tenant, person, list(roles), idempotent=True
+        )
 
     async def set_disabled(self, tenant: UUID, person: UUID, disabled: bool) -> None:
         """Every session of the person is over either way."""
-        await self._database.execute("select troth.set_disabled($1, $2, $3)", tenant, person, disabled)
+        await self._database.execute(
+            "select troth.set_disabled($1, $2, $3)", tenant, person, disabled, idempotent=True
+        )
 
     async def sign_out(self, tenant: UUID, person: UUID) -> None:
         """End every session of a person, on all domains."""
-        await self._database.execute("select troth.sign_out($1, $2)", tenant, person)
+        await self._database.execute("select troth.sign_out($1, $2)", tenant, person, idempotent=False)
 
     async def reset_factors(self, tenant: UUID, person: UUID) -> None:
         """Take the second factors away from a person who lost them."""
@@ -113,6 +118,7 @@ class Registrar:
             kind,
             language,
             person,
+            idempotent=True,
         )
 
     async def link(self, domain: Domain, kind: Sent, user: User) -> str:

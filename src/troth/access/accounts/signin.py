@@ -12,6 +12,7 @@ from troth.access.accounts.policy import MOST
 from troth.access.accounts.pool import Turn
 from troth.access.errors import SignInRefused, WrongPassword
 from troth.access.factors.pending import FactorNeeded, PendingSignIns
+from troth.access.failures import record_failure
 from troth.access.sessions import Begun, Sessions
 from troth.access.tenants import Domain
 from troth.core.db import Database
@@ -136,8 +137,8 @@ class SignIn:
 
     async def _fail(self, domain: Domain, tried: Try, reason: str, request: str) -> SignInRefused:
         reason = reason if tried.person else "unknown"
-        await self._database.execute(
-            "select troth.record_failed_sign_in($1, $2, $3, $4)", domain.name, tried.person, request, reason
+        await record_failure(
+            self._database, "sign_in.failed", domain.name, tried.person, request, reason=reason
         )
         return _refused(reason)
 
@@ -147,7 +148,12 @@ class SignIn:
             return stored
         fresh = await self._passwords.hash(password)
         await self._database.execute(
-            "select troth.upgrade_password($1, $2, $3, $4)", domain.name, person, stored, fresh
+            "select troth.upgrade_password($1, $2, $3, $4)",
+            domain.name,
+            person,
+            stored,
+            fresh,
+            idempotent=True,
         )
         return fresh
 

@@ -68,7 +68,7 @@ class AuthenticatorApps:
             sealed,
             step,
             request,
-            idempotent=False,
+            idempotent=True,
         )
         if not added:
             raise FactorNotChanged("taken")

@@ -59,7 +59,12 @@ class Factors:
     async def rename(self, domain: Domain, person: UUID, passkey: UUID, name: str) -> None:
         """Raises FactorNotChanged when it is not this person's."""
         done = await self._database.fetchval(
-            "select troth.rename_passkey($1, $2, $3, $4)", domain.name, person, passkey, clean_name(name)
+            "select troth.rename_passkey($1, $2, $3, $4)",
+            domain.name,
+            person,
+            passkey,
+            clean_name(name),
+            idempotent=True,
         )
         if not done:
             raise FactorNotChanged("unknown")
@@ -68,7 +73,12 @@ class Factors:
         """Remove a passkey, or the app when none is named. Raises FactorNotChanged when it is not there, or
         is the last one and the tenant requires one."""
         outcome = await self._database.fetchval(
-            "select troth.remove_factor($1, $2, $3, $4)", domain.name, person, passkey, request
+            "select troth.remove_factor($1, $2, $3, $4)",
+            domain.name,
+            person,
+            passkey,
+            request,
+            idempotent=False,
         )
         if outcome != "removed":
             raise FactorNotChanged(outcome)
@@ -76,4 +86,6 @@ class Factors:
     async def reset(self, tenant: UUID, person: UUID) -> bool:
         """For an operator whose person has lost everything: no factor is left, and every session is over.
         False when there is no such person."""
-        return await self._database.fetchval("select troth.reset_factors($1, $2)", tenant, person)
+        return await self._database.fetchval(
+            "select troth.reset_factors($1, $2)", tenant, person, idempotent=False
+        )

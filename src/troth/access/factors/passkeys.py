@@ -38,6 +38,7 @@ from webauthn.helpers.structs import (
 from troth.access.accounts.people import Profile
 from troth.access.errors import FactorNotChanged, FactorRefused
 from troth.access.factors.challenges import Challenges
+from troth.access.failures import record_failure
 from troth.access.tenants import Domain
 from troth.core.db import Database
 
@@ -140,7 +141,7 @@ class Passkeys:
             until,
             MOST,
             request,
-            idempotent=False,
+            idempotent=True,
         )
         if outcome == "replayed":
             raise FactorRefused("The passkey does not fit.", detail="replayed challenge")
@@ -194,11 +195,8 @@ class Passkeys:
             raise _refused(error) from None
         if row["sign_count"] and verified.new_sign_count <= row["sign_count"]:
             # Two devices hold one key: somebody has copied it (WebAuthn section 6.1.1).
-            await self._database.execute(
-                "select troth.record_failed_factor($1, $2, $3, 'passkey copied')",
-                domain.name,
-                row["person_id"],
-                request,
+            await record_failure(
+                self._database, "factor.failed", domain.name, row["person_id"], request, way="passkey copied"
             )
             raise FactorRefused("The passkey does not fit.", detail="counter went back")
         if (verified.credential_device_type == CredentialDeviceType.MULTI_DEVICE) != row["backup_eligible"]:

@@ -92,6 +92,7 @@ class PendingSignIns:
             device,
             LIFETIME,
             request,
+            idempotent=True,
         )
         outcome = _outcome(row)
         return None if outcome == "free" else FactorNeeded(token, outcome == "enrol")

@@ -32,6 +32,7 @@ class RecoveryCodes:
             person,
             [_hash(code) for code in codes],
             request,
+            idempotent=True,
         )
         return codes
 

@@ -10,6 +10,7 @@ from troth.access.factors.apps import AuthenticatorApps
 from troth.access.factors.passkeys import SECOND, STEP_UP, Passkeys
 from troth.access.factors.pending import Pending, PendingSignIns
 from troth.access.factors.recovery import RecoveryCodes
+from troth.access.failures import record_failure
 from troth.access.sessions import Begun, Session, Sessions, token_hash
 from troth.access.tenants import Domain
 from troth.core.db import Database
@@ -229,16 +230,15 @@ class Failures:
 
     def __init__(self, database: Database, domain: Domain, person: UUID, way: str, request: str) -> None:
         self._database = database
-        self._arguments = (domain.name, person, request, way)
+        self._arguments = (domain.name, person, request)
+        self._way = way
 
     async def __aenter__(self) -> None:
         pass
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FactorRefused):
-            await self._database.execute(
-                "select troth.record_failed_factor($1, $2, $3, $4)", *self._arguments
-            )
+            await record_failure(self._database, "factor.failed", *self._arguments, way=self._way)
 
 
 def _has_factor(row: Any) -> bool:

@@ -69,6 +69,7 @@ class Assertions:
             client.id,
             hashlib.sha256(claims.jti.encode()).digest(),
             datetime.fromtimestamp(claims.exp, UTC) + LEEWAY,
+            idempotent=False,
         )
         if not fresh:
             raise InvalidClient("the assertion was used before", detail="assertion replayed")

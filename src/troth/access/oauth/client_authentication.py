@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from troth.access.errors import InvalidClient, InvalidRequest
+from troth.access.failures import record_failure
 from troth.access.oauth.assertions import ASSERTION_TYPE, Assertions, subject_of
 from troth.access.oauth.certificates import check_certificate
 from troth.access.oauth.clients import AuthMethod, Client, Clients
@@ -95,12 +96,14 @@ class ClientAuthentication:
             await self._assertions.check(domain, client, shown.credential, request.url)
 
     async def _record(self, domain: Domain, client: Client, request: ClientRequest, reason: str) -> None:
-        await self._database.execute(
-            "select troth.record_client_refused($1, $2, $3, $4)",
+        await record_failure(
+            self._database,
+            "client.refused",
             domain.name,
-            client.id,
+            None,
             request.trace,
-            reason,
+            client=client.id,
+            reason=reason,
         )
 
 

@@ -57,6 +57,7 @@ class CodeGrant:
             confirmation.jkt or None,
             bound_family(client, confirmation),
             request.trace,
+            idempotent=True,
         )
         if row is None or row["outcome"] != "granted":
             # Committed already: raising cannot bring the ended grant back.

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import msgspec
+from uuid_utils.compat import uuid7
 
 from troth.access.errors import (
     AccessDenied,
@@ -108,12 +109,14 @@ class Decisions:
         """The person said yes: remember it for this session and issue the code. Raises OAuthError."""
         granting = _granting(request, client, session)
         await self._database.execute(
-            "select troth.remember_consent($1, $2, $3, $4, $5)",
+            "select troth.remember_consent($1, $2, $3, $4, $5, $6)",
             domain.name,
             session.id,
             client.id,
             list(granting.all.texts),
             trace,
+            uuid7(),
+            idempotent=True,
         )
         return await self.issue(domain, request, session, granting)
 
@@ -135,6 +138,7 @@ class Decisions:
             CODE_LIFETIME,
             request.dpop_jkt or None,
             msgspec.json.encode(to_wire(granting.details)).decode() if granting.details else None,
+            idempotent=True,
         )
         if not alive:
             raise AccessDenied("the session ended")

@@ -146,6 +146,7 @@ class DeviceCodes:
             LIFETIME,
             POLL_SECONDS,
             MOST_OPEN,
+            idempotent=True,
         )
 
     async def _index(self, domain: Domain, user_code: str) -> bytes:

@@ -54,6 +54,7 @@ class DeviceGrant:
             refresh.secret_hash if refresh.secret else None,
             bound_family(client, confirmation),
             request.trace,
+            idempotent=True,
         )
         outcome = outcome_of(row)
         if row is None or outcome != "granted":

@@ -95,7 +95,7 @@ class LogoutNotices:
             last = not failure.again or notice.attempts >= MOST_ATTEMPTS
             outcome, wait = failure.outcome, None if last else wait_before(notice.attempts)
         await self._database.execute(
-            "select troth.settle_logout_notice($1, $2, $3)", notice.grant, outcome, wait
+            "select troth.settle_logout_notice($1, $2, $3)", notice.grant, outcome, wait, idempotent=True
         )
         return outcome == "told"
 

@@ -67,6 +67,7 @@ class PushedRequests:
                 domain.tenant_id, _PURPOSE, msgspec.json.encode(pairs), _context(domain, client)
             ),
             LIFETIME,
+            idempotent=True,
         )
         return Pushed(PREFIX + token, int(LIFETIME.total_seconds()))
 
@@ -91,6 +92,7 @@ class PushedRequests:
                 domain.name,
                 token_hash(uri.removeprefix(PREFIX)),
                 client.id,
+                idempotent=False,
             )
         if sealed is None:
             raise InvalidRequestUri("request_uri is not known, was used, or is too old; start again")

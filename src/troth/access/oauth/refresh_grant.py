@@ -5,6 +5,8 @@ docs/decisions/refresh.md says why two tabs that refresh at once do not end a gr
 
 from datetime import timedelta
 
+from uuid_utils.compat import uuid7
+
 from troth.access.confirmation import Confirmation
 from troth.access.errors import InvalidGrant, InvalidRequest, InvalidScope
 from troth.access.oauth.client_authentication import ClientRequest
@@ -48,7 +50,7 @@ class RefreshGrant:
             await self._check_wish(domain, client, token, asked)
         # 3. One statement takes it, gives the same successor again, or ends the family: see the function.
         row = await self._database.fetchrow(
-            "select * from troth.renew_grant($1, $2, $3, $4, $5, $6, $7, $8)",
+            "select * from troth.renew_grant($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             domain.name,
             token.grant,
             token.generation,
@@ -57,6 +59,8 @@ class RefreshGrant:
             bound_family(client, confirmation),
             OVERLAP_OF_ANYBODY if client.is_public and not confirmation else OVERLAP,
             request.trace,
+            uuid7(),
+            idempotent=True,
         )
         if row is None or row["outcome"] not in ("renewed", "repeated"):
             # Committed already: raising cannot bring an ended family back.

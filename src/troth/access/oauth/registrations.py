@@ -59,6 +59,7 @@ class Registrations:
             secret_hash(secret) if secret else None,
             token_hash(management),
             trace,
+            idempotent=True,
         )
         if not registered:
             raise InvalidToken(_REFUSED, detail="initial access token, meanwhile")
@@ -90,6 +91,7 @@ class Registrations:
             _needs_secret(metadata),
             token_hash(management),
             trace,
+            idempotent=True,
         )
         if not replaced:
             raise InvalidToken(_REFUSED, detail="registration access token, meanwhile")
@@ -99,14 +101,23 @@ class Registrations:
         """The client goes, and everything that it was granted (RFC 7592 section 2.3). Raises InvalidToken."""
         await self._managed(domain, client, token)
         await self._database.execute(
-            "select troth.remove_client($1, $2, $3, $4)", domain.name, client, token_hash(token), trace
+            "select troth.remove_client($1, $2, $3, $4)",
+            domain.name,
+            client,
+            token_hash(token),
+            trace,
+            idempotent=False,
         )
 
     async def _managed(self, domain: Domain, client: str, token: str) -> _Managed:
         row: Any = None
         if len(client) <= MAX_CLIENT_ID and client.isascii() and client.isprintable():
             row = await self._database.fetchrow(
-                "select * from troth.managed_client($1, $2, $3)", domain.name, client, token_hash(token)
+                "select * from troth.managed_client($1, $2, $3)",
+                domain.name,
+                client,
+                token_hash(token),
+                idempotent=True,
             )
         if row is None:
             raise InvalidToken(_REFUSED, detail="registration access token")

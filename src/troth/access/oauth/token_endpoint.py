@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from troth.access.confirmation import Confirmation
 from troth.access.errors import InvalidRequest, OAuthError, UnauthorizedClient, UnsupportedGrantType
+from troth.access.failures import record_failure
 from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.oauth.clients import CODE_GRANT, DEVICE_GRANT, REFRESH_GRANT, Client
 from troth.access.oauth.code_grant import CodeGrant
@@ -50,12 +51,14 @@ class TokenEndpoint:
         try:
             return await self._answer(domain, client, request)
         except OAuthError as error:
-            await self._database.execute(
-                "select troth.record_refusal($1, 'token.refused', $2, $3, $4)",
+            await record_failure(
+                self._database,
+                "token.refused",
                 domain.name,
-                client.id,
+                None,
                 request.trace,
-                f"{error.code}: {error.detail or error.public}",
+                client=client.id,
+                reason=f"{error.code}: {error.detail or error.public}",
             )
             raise
 

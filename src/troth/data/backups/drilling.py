@@ -175,7 +175,7 @@ class ScratchKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def fetch(self, query: str, *args: object, idempotent: bool = True) -> list[Any]:
+    async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> list[Any]:
         return await self._connection.fetch(query, *args)
 
 

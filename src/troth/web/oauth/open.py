@@ -13,8 +13,10 @@ from troth.access.errors import (
     OAuthError,
 )
 from troth.access.tenants import Domain
+from troth.core.errors import Unavailable
 from troth.web.answers import json_response, problems
 from troth.web.oauth.services import OAuthServices
+from troth.web.problem import retry_after
 
 _ANYBODY = {
     "Access-Control-Allow-Origin": "*",
@@ -44,10 +46,22 @@ def open_route(services: OAuthServices, path: str, handler: OpenHandler, *method
             response = await handler(request, domain)
         except OAuthError as error:
             response = oauth_error(error)
+        except Unavailable as error:
+            response = unavailable(error)
         response.headers.update(_ANYBODY)
         return response
 
     return Route(path, problems(answer), methods=[*methods, "OPTIONS"])
+
+
+def unavailable(error: Unavailable) -> Response:
+    """With the code that RFC 6749 section 4.1.2.1 has for this; a client that was told nothing begins anew,
+    with a proof and an assertion that were not used."""
+    seconds = retry_after(error)
+    headers = {} if seconds is None else {"Retry-After": str(seconds)}
+    return json_response(
+        {"error": "temporarily_unavailable", "error_description": error.public}, error.status, headers
+    )
 
 
 def oauth_error(error: OAuthError) -> Response:

@@ -23,4 +23,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The service cannot answer right now. Please try again in a moment.",
         "Der Dienst kann gerade nicht antworten. Bitte versuchen Sie es gleich noch einmal.",
     ),
+    "outcome_unknown": (
+        "The service was interrupted while it carried this out, and it is not known whether it was done. Go "
+        "back and look before you do it again. A sign-in can simply be begun anew; a code or a link may be "
+        "used up.",
+        "Der Dienst wurde unterbrochen, während er dies ausführte, und es ist nicht bekannt, ob es geschehen "
+        "ist. Gehen Sie zurück und sehen Sie nach, bevor Sie es wiederholen. Eine Anmeldung können Sie "
+        "einfach neu beginnen; ein Code oder ein Link ist vielleicht verbraucht.",
+    ),
 }
