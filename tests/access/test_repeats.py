@@ -32,7 +32,10 @@ from troth.core.policy import TenantPolicy
 from troth.core.secret import new_token
 from troth.data.roles import APP, OWNER
 
-SIGNER = {"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256"}
+SIGNER: dict[str, Any] = {
+    "token_endpoint_auth_method": "private_key_jwt",
+    "token_endpoint_auth_signing_alg": "ES256",
+}
 
 
 class Lossy(msgspec.Struct, frozen=True):
