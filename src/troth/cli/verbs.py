@@ -183,6 +183,43 @@ def scale(
 
 
 @app.command()
+def deploy(
+    name: Annotated[str, typer.Argument(metavar="APP", help="The application, as troth.toml names it.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder of the new release. Left out: the one in troth.toml.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Its callable, module:name. Left out: as in troth.toml.")] = "",
+    probation: Annotated[
+        float | None,
+        typer.Option(min=0, max=600, help="Seconds in which its errors take it back. Left out: 20."),
+    ] = None,
+    state: StateFolder = _STATE,
+    json: Json = False,
+) -> None:
+    """Let a new release of an application take over without losing a request; it goes back if it errs.
+
+    Exit status 1 when it did not come to serve, or went back.
+    """
+    from troth.cli.deploying import follow_deployment
+
+    chosen = str(folder.resolve()) if folder else ""
+    asked = {"app": name, "folder": chosen, "target": target, "probation": probation}
+    raise typer.Exit(follow_deployment(state, "deploy", json=json, **asked))
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="APP", help="The application, as troth.toml names it.")],
+    state: StateFolder = _STATE,
+    json: Json = False,
+) -> None:
+    """Go back to the release of an application before this one: at once while that still rests."""
+    from troth.cli.deploying import follow_deployment
+
+    raise typer.Exit(follow_deployment(state, "rollback", json=json, app=name))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from troth import VERSION

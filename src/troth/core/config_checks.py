@@ -241,6 +241,11 @@ def _check_branding(path: KeyPath, domain: DomainSettings, faults: Faults) -> No
         faults.add((*path, "logo"), str(error), "Export the logo anew as plain SVG or PNG.")
 
 
+def is_target(text: str) -> bool:
+    """Whether this is written as `package.module:name`."""
+    return _TARGET.fullmatch(text) is not None
+
+
 def _check_most(path: KeyPath, instances: int, most: int | None, faults: Faults) -> None:
     if most is not None and most < instances:
         said = f"There are {instances} instances always, so there cannot be {most} at most."
@@ -252,7 +257,7 @@ def _check_apps(document: Document, faults: Faults) -> None:
     for name, app in document.apps.items():
         path = ("apps", name)
         _check_most(path, app.instances, app.max_instances, faults)
-        if not _TARGET.fullmatch(app.target):
+        if not is_target(app.target):
             faults.add((*path, "target"), "This names no callable.", 'Write "package.module:name".')
         if not app.folder.is_dir():
             faults.add((*path, "folder"), "There is no such folder.", f"Create {app.folder}, or correct it.")

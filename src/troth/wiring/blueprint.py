@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
 from troth.hosting.instance import Prepared, Release
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.releases import Shelf
 from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
 
@@ -74,6 +76,7 @@ class Blueprint:
         self._private = private
         self._web = web
         self._places = _choose_places(settings, ports)
+        self.shelves = {name: Shelf(state.releases / name, but=state.root) for name in settings.apps}
 
     def places_of(self, service: str) -> tuple[Endpoint, ...]:
         """Everywhere that an instance of this service may answer."""
@@ -83,8 +86,8 @@ class Blueprint:
         """What the instances of a service run when the platform comes up."""
         if service == WEB:
             return Release(name=VERSION, target="troth.web.app:create", folder=self._state.run)
-        app = self._settings.apps[service]
-        return Release(name="first", target=app.target, folder=app.folder)
+        app, shelf = self._settings.apps[service], self.shelves[service]
+        return shelf.release(shelf.at_start(app.folder, app.target, datetime.now(UTC)))
 
     def prepare(self, service: str, slot: str, generation: int, release: Release) -> Prepared:
         """Certificates and file of an instance about to start. A new generation does not take the certificate

@@ -26,7 +26,7 @@ from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summar
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
-from troth.wiring import bounding, receipts, rehearsing, residency, scaling
+from troth.wiring import bounding, receipts, residency
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.backup_drills import BackupDrills
@@ -53,12 +53,11 @@ from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.places import check_size
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
-from troth.wiring.rehearsing import Rehearsal
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.revoking import Revoking
-from troth.wiring.scaling import Scaling
 from troth.wiring.services import ServicesPart
+from troth.wiring.serving import Serving
 
 REPLACEMENT_SECONDS = 45.0
 """For one instance: its start, the edge's notice of it, and the end of the one before."""
@@ -137,8 +136,7 @@ class Platform:
         self._services = ServicesPart(
             settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
         )
-        self._scaling = Scaling(settings, state, self._services, clock)
-        self._rehearsal = Rehearsal(state, self._services, self._scaling, clock)
+        self._serving = Serving(settings, state, self._services, clock)
         port = self._services.face.https_port
         self._office = Office(settings, state, self._database.target, port)
         self._mailing = settings.mail and Mailing(settings.mail, state, self._database.target, port)
@@ -161,7 +159,7 @@ class Platform:
             self._backup_drills,
             self._residency,
             self._replicas,
-            self._rehearsal,
+            self._serving.rehearsal,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -207,7 +205,7 @@ class Platform:
                     stop=self._receipts.close,
                 ),
                 *self._services.steps(after="declaration"),
-                self._scaling.step(),
+                self._serving.step(),
                 *self._backups.steps(),
             ),
             summary=self._summarize,
@@ -217,18 +215,7 @@ class Platform:
                     every=RECHECK_SECONDS,
                     work=lambda: recheck_domains(self._office),
                 ),
-                Duty(
-                    name="scaling",
-                    every=scaling.EVERY_SECONDS,
-                    work=self._scaling.work,
-                    limit=scaling.LIMIT_SECONDS,
-                ),
-                Duty(
-                    name="rehearsal of a spike",
-                    every=rehearsing.EVERY_SECONDS,
-                    work=self._rehearsal.work,
-                    limit=rehearsing.LIMIT_SECONDS,
-                ),
+                *self._serving.duties(),
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
                 Duty(name="health of instances", every=EVERY_LOOK_SECONDS, work=self._services.tending.look),
                 Duty(
@@ -254,8 +241,8 @@ class Platform:
                 "members": self._database.report,
                 "replica_set": self._replicas.report,
                 "instances": self._services.report_instances,
-                "scaling": self._scaling.report,
                 "health": self._services.tending.report,
+                **self._serving.reports(),
                 "edge": self._services.report_edge,
                 "certificates": self._report_certificates,
                 "alarms": self._report_alarms,
@@ -274,7 +261,7 @@ class Platform:
                 **self._backups.actions(),
                 **self._backup_drills.actions(),
                 **self._revoking.actions(),
-                **self._scaling.actions(),
+                **self._serving.actions(),
                 **self._replicas.actions(),
             },
         )

@@ -14,7 +14,7 @@ from troth.core.secret import write_public
 from troth.core.state import State
 from troth.hosting.edge_state import WEB
 from troth.hosting.observing import Counts, observe, room_for_instances
-from troth.hosting.plan import Action, Step, Tell
+from troth.hosting.plan import Action
 from troth.hosting.scaling import Decision, Observation, Past, Policy, decide
 from troth.wiring.services import ServicesPart
 
@@ -86,11 +86,8 @@ class Scaling:
         failed = [words for one in self.served.values() if (words := self._look(one, in_flight))]
         return "; ".join(failed)
 
-    def step(self) -> Step:
-        """The last of the start: from then on the load is followed."""
-        return Step(name="scaling", title="Scaling", start=self._begin, after=("edge",), stop=self.stop)
-
-    async def _begin(self, _: Tell) -> str:
+    def bounds(self) -> str:
+        """Between which numbers each service stays, in words."""
         bounds = (f"{one.name} {one.bounds.least} to {one.bounds.most}" for one in self.served.values())
         return f"{', '.join(bounds)} instances"
 

@@ -14,6 +14,7 @@ from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import new_token, write_secret
 from troth.core.settings import AcmeSettings
 from troth.core.state import State
+from troth.hosting.deployment import Deployment
 from troth.hosting.edge import render
 from troth.hosting.edge_admin import EdgeAdmin, Upstream, caddy_binary, config_file, start_spec
 from troth.hosting.edge_proxy import NOTICED_SECONDS
@@ -27,10 +28,11 @@ from troth.hosting.edge_state import (
     PrivateListener,
 )
 from troth.hosting.health import ReadinessProbe
-from troth.hosting.instance import Change, InstanceView, Prepared, Release
+from troth.hosting.instance import Change, Instance, InstanceView, Prepared, Release
 from troth.hosting.instances import Fleet
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts
+from troth.hosting.releases import Shelf
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
@@ -190,6 +192,30 @@ class ServicesPart:
             await self.fleets[service].resize(wanted)
         finally:
             self._forget_gone(service)
+
+    def shelf(self, service: str) -> Shelf:
+        """The releases of an application."""
+        return self._blueprint.shelves[service]
+
+    def deployment(self, service: str) -> Deployment:
+        """How a release of an application takes over from another."""
+
+        async def notice() -> None:
+            await asyncio.sleep(NOTICED_SECONDS)
+
+        return Deployment(self.fleets[service], notice=notice, check=self._compare)
+
+    async def _compare(self, new: Instance, old: Instance) -> str:
+        """The new release must not fail where the old one does not. Asked without anybody's session, an
+        application may fail by itself: that is held against neither."""
+        answers = [await self.ready.ask(one.endpoint, "/") for one in (old, new)]
+        if answers[0].status >= 500 or 0 < answers[1].status < 500:
+            return ""
+        return f"answers {answers[1].status or answers[1].detail} to a first request"
+
+    def forget_gone(self, service: str) -> None:
+        """Forget the certificates of instances that live no more."""
+        self._forget_gone(service)
 
     async def in_flight(self) -> dict[str, int]:
         """Requests under way at each place, as the edge counts them. Raises PlatformError."""
