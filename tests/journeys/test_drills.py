@@ -10,6 +10,7 @@ from troth.core.db import Database
 from troth.wiring.drilling import DRILL_ROLE
 
 DRILLED = {
+    "hosting.balancing",
     "data.passwords",
     "data.backups",
     "data.ciphers",

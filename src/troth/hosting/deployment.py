@@ -110,14 +110,17 @@ class Deployment:
                 return reason
         return ""
 
-    async def go_back(self) -> Release:
-        """Let the former release in again and end the one that took over. Raises PlatformError when none
-        rests."""
+    async def go_back(self, *, erring: bool = False) -> Release:
+        """Let the former release in again and end the one that took over; when that is `erring`, the edge
+        rather waits a moment for the former than asks it. Raises PlatformError when none rests."""
         async with self._fleet.changing:
             former, old = self._former, self._of(self._former)
             if former is None or not old:
                 raise PlatformError(f"No former release of {self._fleet.service} rests.")
             new = self._of(self._fleet.release)
+            if erring:
+                for one in new:
+                    self._fleet.hold(one)
             await self._swap(to=old, away=new)
             self._fleet.release, self._former = former, None
             self._fleet.size = len(old)

@@ -159,7 +159,7 @@ class Deploying:
         if not why:
             progress.tell(f"no fault was seen in {probation:g} s; troth rollback {name} goes back")
             return
-        former = await deployment.go_back()
+        former = await deployment.go_back(erring=True)
         shelf.fail(kept.number, why)
         raise PlatformError(f"Release {kept.number} went back to release {former.name}: {why}.")
 
