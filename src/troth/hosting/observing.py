@@ -39,8 +39,10 @@ def observe(
     now: float,
     instances: int,
     room: int,
+    slow: float | None = None,
 ) -> tuple[Observation, Counts]:
-    """One look. `told` has what each instance last said, `in_flight` what the edge counts at each place.
+    """One look. `told` has what each instance last said, `in_flight` what the edge counts at each place;
+    `slow` is within which time 95 of 100 answers of the slowest instance came, by the edge's log.
 
     The edge's count is the truer one of what waits, for an instance that is late to its loop does not know of
     all yet; but it counts streams too, of which only the instance knows.
@@ -55,6 +57,7 @@ def observe(
         instances=instances,
         in_flight=sum(_waiting(in_flight.get(str(place)), pulse) for place, pulse in told.items()),
         rate=sum(_rate(count, before.get(place)) for place, count in counts.items()),
+        slow=slow,
         refused=sum(_refused(count, before.get(place)) for place, count in counts.items()),
         room=room,
     )

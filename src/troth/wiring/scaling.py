@@ -125,9 +125,17 @@ class Scaling:
         """Returns a sentence about a decision."""
         fleet = self._services.fleets[one.name]
         told = {each.endpoint: each.told for each in fleet.instances if each.balanced}
-        number = fleet.size
+        number, now = fleet.size, time.monotonic()
+        ledger = self._services.tending.ledger
+        times = [seconds for place in told if (seconds := ledger.slow(str(place), now)) is not None]
         one.seen, one.counts = observe(
-            told, in_flight, one.counts, now=time.monotonic(), instances=number, room=room_for_instances()
+            told,
+            in_flight,
+            one.counts,
+            now=now,
+            instances=number,
+            room=room_for_instances(),
+            slow=max(times, default=None),
         )
         decision, past = decide(one.seen, one.in_effect(), one.past)
         one.held_back = decision.reason if decision.wanted == number else ""
