@@ -11,6 +11,8 @@ from troth.wiring.drilling import DRILL_ROLE
 
 DRILLED = {
     "hosting.balancing",
+    "hosting.restart",
+    "hosting.replacement",
     "data.passwords",
     "data.backups",
     "data.ciphers",
@@ -26,10 +28,12 @@ DRILLED = {
 }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, superuser: Database) -> None:
     await until(platform.status, was_backed_up, seconds=240, what="a backup was drilled")
-    done = await asyncio.to_thread(troth, "drill", "--json", "--state", str(platform.state.root))
+    done = await asyncio.to_thread(
+        troth, "drill", "--json", "--state", str(platform.state.root), seconds=400.0
+    )
     drills = {one["promise"]: one for one in json.loads(done.output)["drills"]}
     assert done.status == 0, done.output
     assert set(drills) == DRILLED

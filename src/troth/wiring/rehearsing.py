@@ -27,7 +27,7 @@ LIMIT_SECONDS = 120.0
 _PATH = "/login"
 """A page costs its instance more than the edge and the client, so that the instance is what is loaded."""
 
-_RISE_SECONDS, _IN_VAIN_SECONDS, _FALL_SECONDS = 25.0, 6.0, 40.0
+_RISE_SECONDS, _IN_VAIN_SECONDS, _FALL_SECONDS = 40.0, 6.0, 40.0
 _TRICKLE = 2
 _MOST_CLIENTS = 96
 _GAP = 0.1
