@@ -81,9 +81,10 @@ class Keeper:
         await asyncio.to_thread(forget_copy, member.folder)
         self._cluster.start_member(member)
 
-    async def _relieve(self, name: str, cause: str) -> None:
+    async def _relieve(self, name: str, successor: str, cause: str) -> None:
         self.watch.expect(cause)
-        await self._cluster.switch_over(self._cluster.replicas.member(name))
+        replicas = self._cluster.replicas
+        await self._cluster.command.hand_over(replicas.member(name), replicas.member(successor))
 
     def _end(self, name: str, cause: str) -> None:
         self.watch.expect(cause)

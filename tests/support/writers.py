@@ -32,7 +32,7 @@ class Writers:
     async def lost(self) -> set[int]:
         """Acknowledged writes that are not in the database, once it has a leader again, which on a busy
         machine may take longer than one call waits for it."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while True:
                 try:
                     rows = await self._database.fetch("select id from troth.note")

@@ -66,8 +66,8 @@ class Set:
             raise PlatformError("There is nobody.")
         self.done.append(f"copy {name}")
 
-    async def _relieve(self, name: str, _: str) -> None:
-        self.done.append(f"relieve {name}")
+    async def _relieve(self, name: str, successor: str, _: str) -> None:
+        self.done.append(f"relieve {name} by {successor}")
 
 
 @pytest.fixture
@@ -140,23 +140,37 @@ async def test_a_damaged_standby_is_copied_while_another_confirms_and_only_then(
     assert three.damaged == set()
 
 
-async def test_a_damaged_leader_hands_its_lead_to_a_sound_standby(three: Set) -> None:
+async def test_a_damaged_leader_hands_its_lead_to_a_sound_standby_before_anything_is_copied(
+    three: Set,
+) -> None:
     three.damaged.update("abc")
+    await three.look(50)
+    assert three.done == []
+    three.damaged.discard("c")
     await three.look()
-    assert "relieve a" not in three.done
-    three.damaged.discard("b")
+    assert three.done == ["relieve a by c"]
+
+
+async def test_of_two_damaged_standbys_one_is_copied_while_the_other_confirms(three: Set) -> None:
+    three.damaged.update("bc")
     await three.look()
-    assert "relieve a" in three.done
+    assert three.done == ["copy b"]
+    three.states["b"] = "creating replica"
+    await three.look(5)
+    assert three.done == ["copy b"]
+    three.states["b"] = "streaming"
+    await three.look()
+    assert three.done == ["copy b", "copy c"]
 
 
 async def test_a_leader_with_little_room_hands_over_and_one_with_none_is_ended(three: Set) -> None:
-    three.free["a"] = LOW - 1
+    three.free |= {"a": LOW - 1, "b": LOW, "c": 2 * LOW}
     await three.look()
-    assert three.done == ["relieve a"]
+    assert three.done == ["relieve a by c"]
     assert "MB left on the disk of" in three.remarks["a"]
     three.free["a"] = NOTHING - 1
     await three.look()
-    assert three.done == ["relieve a", "end a"]
+    assert three.done == ["relieve a by c", "end a"]
 
 
 async def test_where_all_share_one_full_disk_the_leader_stays(three: Set) -> None:

@@ -81,12 +81,12 @@ class Changes:
             finally:
                 database.start_member(member)
 
-    async def relieve(self, name: str, cause: str) -> None:
-        """Hand the lead over from a leader that should not go on for this cause. Raises UsageError when no
-        standby can take it, PlatformError."""
+    async def relieve(self, name: str, successor: str, cause: str) -> None:
+        """Hand the lead over from a leader that should not go on for this cause. Raises UsageError when the
+        successor cannot take it, PlatformError."""
         async with self._one_at_a_time:
             if (await self._leader()).name == name:
-                await self._switch_over(_say_nothing, "", cause)
+                await self._switch_over(_say_nothing, successor, cause)
 
     def end(self, name: str, cause: str) -> None:
         """End a leader that cannot stop in order any more, with SIGKILL: another takes over at once."""

@@ -24,7 +24,7 @@ from troth.hosting.backoff import Restart
 from troth.hosting.motion import works_long
 from troth.hosting.plan import Duty
 
-EVERY_SECONDS = 2.0
+EVERY_SECONDS = 3.0
 
 LIMIT_SECONDS = 300.0
 """For a member to stop and its copy to be deleted; the new one is not waited for."""
@@ -52,7 +52,7 @@ class MendingTools(msgspec.Struct, frozen=True):
     copy_anew: Callable[[str], Awaitable[None]]
     remarks: dict[str, str]
     is_changing: Callable[[], bool]
-    relieve: Callable[[str, str], Awaitable[None]] | None = None
+    relieve: Callable[[str, str, str], Awaitable[None]] | None = None
     end: Callable[[str, str], None] | None = None
 
 
@@ -66,6 +66,9 @@ class Mending:
 
     async def work(self) -> str:
         """One look, and what follows from it; returns what was done in a sentence."""
+        if self._tools.is_changing():  # members come and go, and their folders
+            self._sights.clear()
+            return ""
         try:
             reported = await self._tools.report()
         except TrothError:
@@ -74,16 +77,17 @@ class Mending:
         members = {one.name: one for one in self._tools.members()}
         free = {name: await asyncio.to_thread(free_bytes, one.folder) for name, one in members.items()}
         self._remark(members, free)
-        if leader is None or self._tools.is_changing():
+        if leader is None:
             self._sights.clear()
             return ""
         confirming = [
             one.name for one in reported if one.role == "quorum_standby" and one.state == "streaming"
         ]
         done = [await self._relieve(leader, free, confirming)]
-        states = {one.name: one for one in reported}
-        for name in sorted(members.keys() - {leader}):
-            done += [await self._look(members[name], members.get(leader), states.get(name), confirming)]
+        if leader not in self._tools.damaged:  # else a copy of it would fail, and the old one be gone
+            states = {one.name: one for one in reported}
+            for name in sorted(members.keys() - {leader}):
+                done += [await self._look(members[name], members.get(leader), states.get(name), confirming)]
         return "; ".join(filter(None, done))
 
     async def _relieve(self, leader: str, free: Mapping[str, int], confirming: list[str]) -> str:
@@ -91,17 +95,18 @@ class Mending:
         if relieve is None or end is None:
             return ""
         sound = [name for name in confirming if name not in self._tools.damaged]
+        better = roomier(leader, free, sound)
         if leader in self._tools.damaged and sound:
-            cause = f"pages of {leader} fail their checksum"
-        elif roomier(leader, free, sound):
-            cause = f"the disk of {leader} is as good as full"
+            cause, successor = f"pages of {leader} fail their checksum", better or sound[0]
+        elif better:
+            cause, successor = f"the disk of {leader} is as good as full", better
         else:
             return ""
         if free.get(leader, LOW) < NOTHING:
             end(leader, cause)
             return f"{cause}; it was ended, and another member leads"
         try:
-            await relieve(leader, cause)
+            await relieve(leader, successor, cause)
         except TrothError as error:
             _log.error("%s, but its lead was not handed over: %s", cause, error.public)
             return ""
@@ -114,11 +119,12 @@ class Mending:
         sights.append(await asyncio.to_thread(self._see, member, status))
         spare = [name for name in confirming if name != member.name]
         if member.name in self._tools.damaged and spare:
-            return await self._copy_anew(member, leader, "pages of its data fail their checksum")
+            return await self._copy_anew(member, leader, confirming, "pages of its data fail their checksum")
         if sights[-1].follows and member.name not in self._tools.damaged:
             self._copies.pop(member.name, None)
         if is_stuck(sights):
-            return await self._copy_anew(member, leader, f"it was {sights[-1].state} and came no further")
+            why = f"it was {sights[-1].state} and came no further"
+            return await self._copy_anew(member, leader, confirming, why)
         return ""
 
     def _see(self, member: Member, status: MemberStatus | None) -> Sight:
@@ -130,7 +136,7 @@ class Mending:
             replayed=status.replayed if status else None,
         )
 
-    async def _copy_anew(self, member: Member, leader: Member | None, why: str) -> str:
+    async def _copy_anew(self, member: Member, leader: Member | None, confirming: list[str], why: str) -> str:
         copies, last = self._copies.get(member.name, (0, 0.0))
         if self._monotonic() - last < pause_after(copies):
             return ""
@@ -146,6 +152,8 @@ class Mending:
         self._copies[member.name] = copies + 1, self._monotonic()
         self._tools.damaged.discard(member.name)
         self._sights.pop(member.name, None)
+        if member.name in confirming:
+            confirming.remove(member.name)  # nobody counts on it any more in this look
         return f"{member.name} copies the database anew: {why}"
 
     def _remark(self, members: Mapping[str, Member], free: Mapping[str, int]) -> None:
