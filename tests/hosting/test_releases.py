@@ -21,6 +21,8 @@ def source(tmp_path: Path) -> Path:
     (folder / "shop" / "__pycache__" / "old.pyc").write_text("no")
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_text("no")
+    (folder / "env").mkdir()
+    (folder / "env" / "pyvenv.cfg").write_text("home = /usr/bin")
     return folder
 
 

@@ -146,7 +146,7 @@ class Shelf:
         return digest.hexdigest()
 
     def _files(self, folder: Path) -> Iterator[Path]:
-        """In the order of their names, without hidden ones and caches. UsageError beyond the bounds."""
+        """By name, without hidden ones, caches and virtual environments. UsageError beyond the bounds."""
         count = size = 0
         for place, folders, names in os.walk(folder, onerror=_raise):
             folders[:] = sorted(name for name in folders if self._belongs(Path(place, name)))
@@ -169,7 +169,9 @@ class Shelf:
 
     def _belongs(self, folder: Path) -> bool:
         hidden = folder.name.startswith(".") or folder.name in _SKIPPED
-        return not hidden and not folder.is_symlink() and folder.resolve() != self._but.resolve()
+        environment = (folder / "pyvenv.cfg").exists()
+        odd = hidden or environment or folder.is_symlink()
+        return not odd and folder.resolve() != self._but.resolve()
 
     def _prune(self) -> None:
         """Keep the newest, and never lose the two that may be needed."""
