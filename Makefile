@@ -21,7 +21,7 @@ DJANGO_TOOLKIT := bench/peers/django_toolkit
 
 title = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help up down venv etcd openssl pebble certutil curl chromium ip h2load faketime npm test lint types unit format chaos chaos-short bench lock clean
+.PHONY: help up down venv etcd openssl pebble certutil curl chromium ip nft h2load faketime npm test lint types unit format chaos chaos-short bench lock clean
 
 help: ## This list
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 33
@@ -44,7 +44,7 @@ types: venv npm ## Types, strict
 	$(call title,types)
 	@node tests/npm/node_modules/pyright/index.js
 
-unit: venv etcd openssl pebble certutil curl chromium ip npm ## The tests; ARGS="tests/core -k name" for some of them
+unit: venv etcd openssl pebble certutil curl chromium ip nft npm ## The tests; ARGS="tests/core -k name" for some of them
 	$(call title,tests)
 	@pytest -n 3 --dist loadfile $(ARGS)
 
@@ -53,11 +53,11 @@ format: venv ## Format, and repair what can be repaired, the pages read from the
 	@ruff format .
 	@python tools/pages.py
 
-chaos: venv etcd openssl pebble certutil curl chromium ip faketime npm ## Kill processes under load, many rounds
+chaos: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## Kill processes under load, many rounds
 	$(call title,chaos)
 	@pytest -m chaos --timeout 3600 $(ARGS)
 
-chaos-short: venv etcd openssl pebble certutil curl chromium ip faketime npm ## The same, one round of each fault
+chaos-short: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## The same, one round of each fault
 	$(call title,chaos, one round)
 	@TROTH_CHAOS_ROUNDS=1 pytest -n 2 --dist loadfile -m chaos --timeout 900 $(ARGS)
 
@@ -69,7 +69,7 @@ venv: .venv/made-from.json ## The Python environment, from the hash-pinned lock
 .venv/made-from.json: requirements-dev.lock pyproject.toml
 	@$(PYTHON) tools/environment.py && touch $@
 
-etcd openssl pebble certutil curl chromium ip h2load faketime: venv ## Programs of Debian's, unpacked unless the system has it
+etcd openssl pebble certutil curl chromium ip nft h2load faketime: venv ## Programs of Debian's, unpacked unless the system has it
 	@python tools/debian.py $@
 
 npm: tests/npm/node_modules/.package-lock.json ## Node and the npm packages that the tests use

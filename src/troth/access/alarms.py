@@ -13,6 +13,7 @@ MEANINGS = {
     "domain.proof_gone": "the DNS record that proves a domain's owner is gone",
     "device.replayed": "a device code was used twice",
     "receipts.lost": "acknowledged writes were not in the database any more, or their receipts were changed",
+    "firewall.drift": "the firewall's rules had been changed, and were put back",
     "residency.undeclared": "the platform connected to a place that is not declared",
 }
 """Audit events that are alarms, in words for the operator."""

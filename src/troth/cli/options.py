@@ -1,11 +1,15 @@
 """Options that many verbs share."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from troth.core.errors import ConfigError
+
 STATE = Path(".state")
+EXAMPLE = Path("examples/residents/troth.toml")
 
 StateFolder = Annotated[
     Path,
@@ -22,3 +26,16 @@ Tenant = Annotated[str, typer.Option("--tenant", help="The customer, by short na
 def group(summary: str) -> typer.Typer:
     """The verbs of one noun."""
     return typer.Typer(help=summary, no_args_is_help=True)
+
+
+def find_config(named: Path | None) -> Path:
+    """The configuration file that a verb is about. Raises ConfigError when there is none."""
+    if named is not None:
+        return named.absolute()
+    found = next((path for path in (Path("troth.toml"), EXAMPLE) if path.exists()), None)
+    if found is None:
+        raise ConfigError(
+            "There is no troth.toml in this folder.",
+            hint="Go to the folder of yours, or name it: --config FILE",
+        )
+    return Path(os.path.normpath(found.absolute()))

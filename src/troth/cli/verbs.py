@@ -1,6 +1,5 @@
 """Every verb: reads its options and calls what does the work, which is imported only then."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from troth.cli import (
     certificates,
     client,
     domain,
+    firewall,
     importing,
     keys,
     member,
@@ -22,8 +22,7 @@ from troth.cli import (
     user,
 )
 from troth.cli.options import STATE as _STATE
-from troth.cli.options import Json, StateFolder
-from troth.core.errors import ConfigError
+from troth.cli.options import Json, StateFolder, find_config
 
 app = typer.Typer(
     name="troth",
@@ -33,8 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-EXAMPLE = Path("examples/residents/troth.toml")
 
 Config = Annotated[
     Path | None,
@@ -65,6 +62,7 @@ _NOUNS = {
     "keys": keys.keys,
     "backup": backup.backup,
     "certificates": certificates.certificates,
+    "firewall": firewall.firewall,
     "access": access.access,
     "receipts": receipts.receipts,
 }
@@ -94,7 +92,7 @@ def up(
     from troth.hosting.plan import Launch
 
     launch = Launch(
-        config=_config(config),
+        config=find_config(config),
         state=state.absolute(),
         members=members,
         https_port=https_port,
@@ -141,7 +139,7 @@ def plan(config: Config = None, state: StateFolder = _STATE) -> None:
     """Check the configuration without starting anything: what would run, and which promise would break."""
     from troth.cli.plan import show_plan
 
-    raise typer.Exit(show_plan(_config(config), state))
+    raise typer.Exit(show_plan(find_config(config), state))
 
 
 @app.command()
@@ -225,15 +223,3 @@ def version() -> None:
     from troth import VERSION
 
     typer.echo(VERSION)
-
-
-def _config(named: Path | None) -> Path:
-    if named is not None:
-        return named.absolute()
-    found = next((path for path in (Path("troth.toml"), EXAMPLE) if path.exists()), None)
-    if found is None:
-        raise ConfigError(
-            "There is no troth.toml in this folder.",
-            hint="Go to the folder of yours, or name it: --config FILE",
-        )
-    return Path(os.path.normpath(found.absolute()))

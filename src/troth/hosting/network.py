@@ -21,6 +21,12 @@ def listeners(state: Path) -> tuple[Listener, ...]:
     return tuple(sorted(mine, key=lambda one: (one.process, one.endpoint.port, one.protocol)))
 
 
+def every_listener() -> tuple[Endpoint, ...]:
+    """Every listening TCP socket of this machine, whosever it is."""
+    tables = (row for name, wanted in _TABLES[:2] for row in _read_table(name, wanted))
+    return tuple(place for _, place, _ in tables)
+
+
 def parse_table(text: str, wanted: str) -> tuple[tuple[Endpoint, str], ...]:
     """Pure: the rows of /proc/net/tcp and its like (proc(5)) in one state, as endpoint and socket inode."""
     rows = (line.split() for line in text.splitlines()[1:])

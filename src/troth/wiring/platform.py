@@ -26,7 +26,7 @@ from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summar
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
-from troth.wiring import bounding, receipts, residency
+from troth.wiring import bounding, firewall, receipts, residency
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
 from troth.wiring.backup_drills import BackupDrills
@@ -47,6 +47,7 @@ from troth.wiring.declaration import (
 )
 from troth.wiring.drilling import mend
 from troth.wiring.external_database import ExternalDatabase, check_external
+from troth.wiring.firewall import Firewall
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
@@ -148,6 +149,7 @@ class Platform:
             self._database.target,
             edge_ports=frozenset({ports.https, ports.http}),
         )
+        self._firewall = Firewall(self._declared, state, self._database.target, ports)
         self._probing = Probing(
             settings,
             state,
@@ -160,6 +162,7 @@ class Platform:
             self._residency,
             self._replicas,
             self._serving.rehearsal,
+            self._firewall,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -235,6 +238,7 @@ class Platform:
                 ),
                 *self._backups.duties(),
                 *self._replicas.duties(),
+                Duty(name="firewall", every=firewall.EVERY_SECONDS, work=self._firewall.work),
                 Duty(name="outgoing connections", every=residency.EVERY_SECONDS, work=self._residency.work),
             ),
             status={
@@ -251,6 +255,7 @@ class Platform:
                 "backups": self._backups.report,
                 "backup_drills": self._backup_drills.report,
                 "residency": self._residency.report,
+                "firewall": self._firewall.report,
             },
             troubles=self._find_troubles,
             actions={
@@ -351,6 +356,7 @@ class Platform:
             self._services.troubles(),
             self._backups.troubles(),
             self._residency.troubles(),
+            self._firewall.troubles(),
         )
         return (*(trouble for part in found for trouble in part), *self._backup_drills.troubles())
 

@@ -58,6 +58,7 @@ from troth.wiring.declaration import (
     read_signins,
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
+from troth.wiring.firewall import Firewall
 from troth.wiring.hops import PrivateHops
 from troth.wiring.receipts import Receipts
 from troth.wiring.rehearsing import Rehearsal
@@ -86,6 +87,7 @@ class Probing:
         residency: Residency,
         replicas: Replicas,
         rehearsal: Rehearsal,
+        firewall: Firewall,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -98,6 +100,7 @@ class Probing:
         self._residency = residency
         self._replicas = replicas
         self._rehearsal = rehearsal
+        self._firewall = firewall
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -150,6 +153,7 @@ class Probing:
         return (
             *hosting.probes(self._hosting_view(face)),
             *healing.probes(self._services.tending.healing()),
+            self._firewall.probe(),
             *data.probes(self._data_view(auditor)),
             self._backups.probe(),
             residency_promise.probe(self._residency.view()),
@@ -167,6 +171,7 @@ class Probing:
             *healing.drills(self._services.tending.healing()),
             residency_promise.drill(self._residency.view(), self._residency.planted),
             ciphers.drill(face, self._issue_for_drill),
+            *self._firewall.drills(),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )
 

@@ -11,18 +11,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from uuid_utils.compat import uuid7
 
 from troth.core.clock import SystemClock
 from troth.core.config import Settings
-from troth.core.db import Database, DatabaseTarget
-from troth.core.errors import PlatformError, Unavailable
+from troth.core.db import DatabaseTarget
+from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
 from troth.core.state import State
 from troth.data.places import declared_destinations, find_places
 from troth.data.residency_promise import STANDS, ResidencyView, Stray, WatchView
-from troth.data.roles import OWNER
 from troth.hosting.outgoing import Outgoing, outgoing, own_addresses
+from troth.wiring.trail import note
 
 EVERY_SECONDS = 0.5
 """Between two samples: a connection that lives longer is seen."""
@@ -59,6 +58,7 @@ class Addresses:
         self._hosts = tuple(dict.fromkeys(hosts))
         self._seen: dict[Endpoint, float] = {}
         self._asked = -RESOLVE_SECONDS
+        self._unanswered: tuple[str, ...] = ()
 
     async def refresh(self, *, at_once: bool = False) -> None:
         """Ask for every host, unless that was done a moment ago. A name without an answer keeps its past."""
@@ -71,12 +71,22 @@ class Addresses:
             *(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) for host, port in self._hosts),
             return_exceptions=True,
         )
+        failed = [isinstance(answer, BaseException) for answer in answers]
+        self._unanswered = tuple(host for (host, _), bad in zip(self._hosts, failed, strict=True) if bad)
         for answer in answers:
             if isinstance(answer, BaseException):
                 continue
             for *_, address in answer:
                 self._seen[Endpoint(str(ipaddress.ip_address(address[0])), int(address[1]))] = now
         self._seen = {place: at for place, at in self._seen.items() if now - at < HOLD_SECONDS}
+
+    def known(self) -> tuple[Endpoint, ...]:
+        """Everything that a declared host leads to, or led to a while ago."""
+        return tuple(self._seen)
+
+    def unanswered(self) -> tuple[str, ...]:
+        """The hosts whose last question had no answer."""
+        return tuple(self._unanswered)
 
     def knows(self, place: Endpoint) -> bool:
         """Whether a declared host leads there."""
@@ -233,22 +243,7 @@ class Residency:
         """Into the trail, where `troth status` counts it. Without a leader the log has to do."""
         for one in strays:
             _log.error("undeclared destination: %s", one)
-        try:
-            owner = await Database.open(self._target(OWNER), max_size=1)
-        except Unavailable as error:
-            _log.error("the alarm could not be written: %s", error.public)
-            return
-        try:
-            for one in strays:
-                await owner.execute(
-                    "insert into troth.audit_event (id, event, detail)"
-                    " values ($1, 'residency.undeclared', $2) on conflict do nothing",
-                    uuid7(),
-                    msgspec.json.encode(one).decode(),
-                    idempotent=True,
-                )
-        finally:
-            await owner.close()
+        await note(self._target, "residency.undeclared", strays)
 
 
 def system_resolvers(file: Path = _RESOLVERS) -> frozenset[str]:
