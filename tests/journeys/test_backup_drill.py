@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.platform import Troth, ended, state_folder, troth, until
+from support.person import signed_in, ticket
+from support.platform import ANNA, Troth, ended, state_folder, troth, until
 
 pytestmark = [pytest.mark.timeout(600)]
 
@@ -18,6 +19,9 @@ async def test_a_flipped_bit_in_the_store_turns_the_promise_red_until_it_is_mend
         with ended(running):
             done = running.up("--detach")
             assert done.status == 0, done.output + done.errors
+            async with signed_in(running, ANNA) as anna:
+                filed = await anna.call("POST", "tickets", json=ticket("Lift"))
+            assert filed.status_code == 201, filed.text
             first = await until(
                 lambda: drilled(running), lambda last: last is not None, seconds=240, what="the first drill"
             )
@@ -26,8 +30,13 @@ async def test_a_flipped_bit_in_the_store_turns_the_promise_red_until_it_is_mend
             assert first["rows"] > 0
             assert first["canaries"] > 0
             assert first["survived"] == first["acknowledged"] > 0
+            turned = await asyncio.to_thread(troth, "keys", "epoch", "--json", "--state", root)
+            assert json.loads(turned.output)["destroyed"] == [2], turned.output + turned.errors
             again = await asyncio.to_thread(troth, "backup", "drill", "--json", "--state", root)
             assert again.status == 0, again.output + again.errors
+            assert json.loads(again.output)["tenant_keys"] == json.loads(turned.output)["tenant_keys"] > 0
+            async with signed_in(running, ANNA) as anna:
+                assert [one["title"] for one in await anna.all("tickets")] == ["Lift"]
             planted = await asyncio.to_thread(troth, "drill", "data.backups", "--json", "--state", root)
             (one,) = json.loads(planted.output)["drills"]
             assert (one["before"], one["during"], one["after"]) == ("proved", "broken", "proved"), one

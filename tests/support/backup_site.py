@@ -20,6 +20,7 @@ from troth.data.backups.kept_keys import gather, keep
 from troth.data.backups.manifest import Backup
 from troth.data.backups.promise import BackupsView
 from troth.data.backups.restoring import Workplace
+from troth.data.epochs import begin_first, folder_beside, open_epochs
 from troth.data.keys import KeyRing
 from troth.data.postgres import find_binaries
 from troth.data.receipts import CanaryWriter, Receipt
@@ -51,6 +52,8 @@ class Site:
     def __init__(self, folder: Path, store: Store, recovery: Secret) -> None:
         self.folder, self.store, self.recovery = folder, store, recovery
         self.log = ListedReceipts()
+        self.root_key = folder / "keys" / "root.key"
+        self.source: BackedUp
         self.backup: Backup
         self.recorded: Digests
         self.server: Server
@@ -59,14 +62,15 @@ class Site:
         """Everything; `fill` is a statement that makes the database larger."""
         self.server = Server(self.folder / "server", find_binaries(None), durable=True)
         origin = OwnServer(self.server)
-        source = BackedUp(origin, self.store, backup_key(self.recovery))
+        self.source = source = BackedUp(origin, self.store, backup_key(self.recovery))
         origin.start()
         await bootstrap(self.server.target("postgres"))
         await migrate(self.server.target(OWNER))
-        write_secret(self.folder / "keys" / "root.key", os.urandom(32))
+        write_secret(self.root_key, os.urandom(32))
+        begin_first(folder_beside(self.root_key))
         owner = await Database.open(self.server.target(OWNER), max_size=2)
         tenant = await new_tenant(owner)
-        ring = KeyRing(owner, gather(self.folder / "keys").secret("root.key"))
+        ring = KeyRing(owner, open_epochs(self.root_key))
         writer = CanaryWriter(owner, await ring.keys(tenant.id), tenant.id, self.log, newest=0)
         for _ in range(3):
             await writer.write()
@@ -74,10 +78,14 @@ class Site:
             source.query(fill, database="troth")
         self.backup = await source.back_up()
         await keep(self.store, kept_keys_key(self.recovery), gather(self.folder / "keys"), now())
-        self.recorded = await take_digests(self._superuser, f"troth-{self.backup.id}")
+        await self.record()
         await writer.write()
         await owner.close()
         await source.ship()
+
+    async def record(self) -> None:
+        """What every table holds now, for a drill of the newest backup."""
+        self.recorded = await take_digests(self._superuser, f"troth-{self.backup.id}")
 
     async def drill(
         self, *, store: Store | None = None, recorded: Digests | None = None, backup: str = ""

@@ -40,6 +40,7 @@ from troth.wiring.backup_bounds import Bounds
 from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backup_store import open_part, store_settings
 from troth.wiring.backups import BackupsPart
+from troth.wiring.key_epochs import KeyEpochs
 
 
 class Ahead(SystemClock):
@@ -91,7 +92,10 @@ class KeptBackups:
         self.part = BackupsPart(
             self.settings, state, members, self.supervisor, self.clock, bounds=self._bounds
         )
-        self.drills = BackupDrills(self.settings, state, members, self.clock, self.part.log.shipped)
+        self.keys = KeyEpochs(self.settings, state, members.target, self.clock)
+        self.drills = BackupDrills(
+            self.settings, state, members, self.clock, self.part.log.shipped, self.keys.keep
+        )
         self.part.after.append(self.drills.after_backup)
         self.part.before_stop.append(self.drills.stop)
         self.duties = Duties(self.part.duties(), self.clock)
@@ -114,6 +118,7 @@ class KeptBackups:
         """Canaries, without which a drill has nothing to open, and an empty table to write to. Those that
         another test has planted go: they were sealed under another root key."""
         await self.ask("delete from troth.canary_row returning 1")
+        await self.ask("delete from troth.tenant_key returning 1")
         owner = await Database.open(self.cluster.target(OWNER), max_size=2)
         try:
             tenant = await new_tenant(owner)

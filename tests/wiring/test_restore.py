@@ -1,9 +1,7 @@
 """`troth backup restore`, killed wherever it is and run again: nothing is left running, nothing is lost."""
 
-import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -11,14 +9,12 @@ import pytest
 
 from support.backup_site import Site
 from support.kept_backups import looking
-from support.platform import TROTH, Done, troth
+from support.platform import TROTH, troth
+from support.restored import arguments, backed_up_site, restore
 from support.rounds import in_many_rounds
 from support.waiting import until
-from troth.core.secret import Secret, write_secret
 from troth.core.state import State
 from troth.data.backups.kept_keys import gather
-from troth.data.recovery import fingerprint
-from troth.data.stores.folder import FolderStore
 from troth.hosting import processes
 
 STEPS = ("fetching base backup", "verifying every file", "replaying the log", "putting it in place")
@@ -26,29 +22,8 @@ STEPS = ("fetching base backup", "verifying every file", "replaying the log", "p
 
 @pytest.fixture(scope="module")
 async def site() -> AsyncGenerator[Site]:
-    with tempfile.TemporaryDirectory(prefix="troth-restore-", dir="/tmp") as name:
-        folder, recovery = Path(name), Secret(os.urandom(32))
-        for part in ("server", "keys"):
-            (folder / part).mkdir(mode=0o700)
-        write_secret(folder / "recovery.key", recovery.reveal())
-        store = await FolderStore.open(folder / "store" / fingerprint(recovery))
-        made = Site(folder, store, recovery)
-        try:
-            await made.prepare()
-            yield made
-        finally:
-            made.server.stop()
-
-
-def arguments(site: Site, state: State, *more: str) -> tuple[str, ...]:
-    return (
-        *("backup", "restore", "--to", "latest", "--from", (site.folder / "store").as_uri()),
-        *("--recovery-key", str(site.folder / "recovery.key"), "--state", str(state.root), *more),
-    )
-
-
-def restore(site: Site, state: State, *more: str) -> Done:
-    return troth(*arguments(site, state, *more))
+    async with backed_up_site() as made:
+        yield made
 
 
 async def canaries(state: State) -> int:

@@ -1,4 +1,4 @@
-"""`troth keys`: what each client domain signs its tokens with, and what opens the backups."""
+"""`troth keys`: what each client domain signs its tokens with, epochs, and what opens the backups."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from troth.cli.options import STATE, Json, StateFolder, group
 
-keys = group("Keys: what each domain signs with, and the recovery key, which opens the backups.")
+keys = group("Keys: what each domain signs with, the epochs of tenants' keys, and the recovery key.")
 
 Domain = Annotated[str, typer.Argument(help="A client domain; without one, all of them.")]
 Compromised = Annotated[
@@ -49,6 +49,19 @@ def rotate(
     names = cast("list[str]", answer["rotated"])
     when = "signs now" if compromised else "signs in ten minutes"
     show(answer, json=json, people=lambda _: f"A new key of {', '.join(names)} {when}.")
+
+
+@keys.command()
+def epoch(state: StateFolder = STATE, json: Json = False) -> None:
+    """Begin a new epoch and end the one before: what was erased stays closed, in old backups too."""
+    from troth.cli.administration import ask_platform, show
+
+    answer = ask_platform(state, "keys.epoch")
+    words = (
+        f"Epoch {answer['epoch']} is in use, {answer['tenant_keys']} tenants' keys moved to it, and the one"
+        f" before is destroyed here. Its last copy leaves the store on {str(answer['last_copy_goes'])[:10]}."
+    )
+    show(answer, json=json, people=lambda _: words)
 
 
 @keys.command()

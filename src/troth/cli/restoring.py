@@ -129,13 +129,19 @@ def _describe(outcome: Outcome) -> Text:
     facts = outcome.facts
     text = Text.assemble(("✓ ", "green"), f"Restored in {outcome.seconds:.1f} s; ")
     text.append(f"newest write {facts.newest or 'unknown'}, " if facts.newest else "")
-    text.append(f"{facts.canaries} canaries opened with the recovered keys, ")
+    text.append(f"{facts.canaries} canaries and {facts.tenant_keys} tenants' keys opened, ")
     if facts.tables:
         text.append(f"{facts.rows:,} rows of {facts.tables} tables compared with what the backup noted.")
     else:
         text.append("no rows compared: the backup noted none.")
     for difference in facts.differences:
         text.append(f"\nDiffers: {difference}", "bold red")
+    if facts.erased:
+        text.append(f"\n{facts.erased} tenants were erased since then: their data stays closed.")
+    if facts.closed:
+        text.append(
+            f"\nThe keys of {facts.closed} tenants do not open: their data cannot be read.", "bold red"
+        )
     if outcome.aside is not None:
         text.append(f"\nWhat was there before lies in {outcome.aside}.")
     return text.append("\nNow run: troth up")
@@ -171,8 +177,8 @@ def _describe_drill(drilled: dict[str, Any]) -> Text:
         ("✓ ", "green"),
         f"{drilled['backup']} was restored from the store alone in {drilled['seconds']:.1f} s: "
         f"{drilled['rows']} rows of {drilled['tables']} tables are as recorded, {drilled['canaries']} "
-        f"canaries opened, {lost} of {drilled['acknowledged']} acknowledged writes lost; the newest write "
-        f"was {drilled['age_seconds']:.0f} s old.",
+        f"canaries and {drilled['tenant_keys']} tenants' keys opened, {lost} of {drilled['acknowledged']} "
+        f"acknowledged writes lost; the newest write was {drilled['age_seconds']:.0f} s old.",
     )
 
 

@@ -145,6 +145,7 @@ class BackupSettings(_Table, frozen=True, kw_only=True):
     keep_weekly: Annotated[int, msgspec.Meta(ge=0, le=520)] = 4
     keep_monthly: Annotated[int, msgspec.Meta(ge=0, le=240)] = 12
     keep_keys_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 30
+    key_epoch_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 30
     bandwidth: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
     lock_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
 

@@ -1,7 +1,7 @@
 """Keys: a root key in a file, a key for each tenant wrapped under it, and the service that seals with them.
 
-    root key (file, 0600) ── wraps ──> tenant key 1…n ── HKDF ──> sealing key ── XAES prefix ──> data key
-                                                      └─ HKDF ──> an index key for each purpose
+    root key and epoch (files) ── wrap ──> tenant key 1…n ── HKDF ──> sealing key ── XAES prefix ──> data key
+                                                          └─ HKDF ──> an index key for each purpose
 
 Rows name the key version they were sealed under; new rows take the newest.
 """
@@ -24,24 +24,28 @@ from troth.core.secret import Secret, read_secret, write_secret
 from troth.data.sealing import KEY_BYTES, DerivedKeys, SealError, SealingKey, bind, read_header
 
 ROOT_VERSION = 1
-"""Key version in the header of a wrapped tenant key."""
+"""Key version in the header of a tenant key that is wrapped under the root key by itself."""
+
+_ADD_TRIES = 3
+"""An epoch lasts for days: that it ends between two tries once is rare, and twice does not happen."""
 
 
-def make_root_key(path: Path, *, sealed: bool = False) -> None:
-    """Make the root key at the first start. A key that is there already stays as it is.
+def make_root_key(path: Path, *, sealed: bool = False) -> bool:
+    """Make the root key at the first start; whether it was made. One that is there already stays as it is.
 
     `sealed` says that data sealed under an earlier root key exists. Raises PlatformError when that key is
     missing then: a new one would open none of it, and hide the loss until the first read.
 
     """
     if path.exists():
-        return
+        return False
     if sealed:
         raise PlatformError(
             f"The root key {path} is missing, but there is data that was sealed under it.",
             hint="Restore it from where you keep your recovery keys, or start with an empty state folder.",
         )
     make_key(path)
+    return True
 
 
 def make_key(path: Path) -> None:
@@ -80,6 +84,29 @@ class KeyDatabase(Protocol):
     """The part of `core.db.Database` that is needed here."""
 
     async def fetch(self, query: str, *args: object, idempotent: bool | None = None) -> list[Any]: ...
+
+
+class Wraps(Protocol):
+    """Wraps and unwraps tenant keys; see `data.epochs`."""
+
+    def wrap(self, key: bytes, binding: bytes) -> bytes: ...
+
+    def unwrap(self, wrapped: bytes, binding: bytes) -> bytes:
+        """Raises SealError for what does not open."""
+        ...
+
+
+class RootAlone:
+    """The root key by itself, as it wraps where there are no epochs."""
+
+    def __init__(self, root: Secret) -> None:
+        self._key = SealingKey(root, ROOT_VERSION)
+
+    def wrap(self, key: bytes, binding: bytes) -> bytes:
+        return self._key.seal(key, binding)
+
+    def unwrap(self, wrapped: bytes, binding: bytes) -> bytes:
+        return self._key.open(wrapped, binding)
 
 
 class TenantKeys:
@@ -125,7 +152,7 @@ class TenantKeys:
 
 
 class KeyRing:
-    """The tenants' keys, read from the database, unwrapped under the root key and kept for a while.
+    """The tenants' keys, read from the database, unwrapped and kept for a while.
 
     At most `limit` tenants are kept, each for `keep_seconds`; a rotation by another process is seen when that
     time is over or a row names a version that is not known yet.
@@ -134,14 +161,14 @@ class KeyRing:
     def __init__(
         self,
         database: KeyDatabase,
-        root: Secret,
+        wraps: Wraps | Secret,
         *,
         limit: int = 1024,
         keep_seconds: float = 300.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._root = SealingKey(root, ROOT_VERSION, monotonic=monotonic)
+        self._wraps: Wraps = RootAlone(wraps) if isinstance(wraps, Secret) else wraps
         self._limit = limit
         self._keep_seconds = keep_seconds
         self._monotonic = monotonic
@@ -183,19 +210,41 @@ class KeyRing:
             known = self.cached(tenant)
             if known is not None and known is not than:
                 return known
-            rows = await self._database.fetch("select * from troth.tenant_keys($1)", tenant)
-            keys = self._unwrap(tenant, rows or await self._add(tenant, 1))
+            keys = await self._read(tenant)
             self._tenants[tenant] = keys
             self._tenants.move_to_end(tenant)
             if len(self._tenants) > self._limit:
                 self._tenants.popitem(last=False)
             return keys
 
+    async def _read(self, tenant: UUID) -> TenantKeys:
+        """Raises SealError when a key does not open: read once more, for its epoch may have ended between
+        the reading and the opening."""
+        try:
+            return self._unwrap(tenant, await self._rows(tenant))
+        except SealError:
+            return self._unwrap(tenant, await self._rows(tenant))
+
+    async def _rows(self, tenant: UUID) -> list[Any]:
+        rows = await self._database.fetch("select * from troth.tenant_keys($1)", tenant)
+        return rows or await self._add(tenant, 1)
+
     async def _add(self, tenant: UUID, version: int) -> list[Any]:
-        """Store a new key unless another process was faster; returns what is stored."""
-        wrapped = self._root.seal(secrets.token_bytes(KEY_BYTES), _wrapping(tenant, version))
-        return await self._database.fetch(
-            "select * from troth.tenant_key_add($1, $2, $3)", tenant, version, wrapped, idempotent=True
+        """Store a new key unless another process was faster; returns what is stored.
+
+        The database takes none that is wrapped under an epoch which has ended meanwhile: what is sealed under
+        it would never open again. Raises PlatformError when it refuses each of several tries.
+        """
+        for _ in range(_ADD_TRIES):
+            wrapped = self._wraps.wrap(secrets.token_bytes(KEY_BYTES), wrapping(tenant, version))
+            rows = await self._database.fetch(
+                "select * from troth.tenant_key_add($1, $2, $3)", tenant, version, wrapped, idempotent=True
+            )
+            if any(int(row["version"]) >= version for row in rows):
+                return rows
+        raise PlatformError(
+            "The database takes no key of the epoch that this process knows: a later one is in use.",
+            hint="Do two platforms with folders of their own use one database?",
         )
 
     def _unwrap(self, tenant: UUID, rows: list[Any]) -> TenantKeys:
@@ -203,10 +252,11 @@ class KeyRing:
         for row in rows:
             version = int(row["version"])
             try:
-                key = Secret(self._root.open(row["wrapped"], _wrapping(tenant, version)))
-            except SealError:
+                key = Secret(self._wraps.unwrap(row["wrapped"], wrapping(tenant, version)))
+            except SealError as error:
+                why = f": {error.detail}" if error.detail else ""
                 raise SealError(
-                    detail=f"the root key does not open key {version} of tenant {tenant}"
+                    detail=f"the root key does not open key {version} of tenant {tenant}{why}"
                 ) from None
             sealing = Secret(subkey(key, b"troth seal 1", b""))
             keys[version] = (
@@ -235,7 +285,8 @@ class Sealer:
         return (await self._ring.keys(tenant)).index(purpose, value)
 
 
-def _wrapping(tenant: UUID, version: int) -> bytes:
+def wrapping(tenant: UUID, version: int) -> bytes:
+    """What a wrapped tenant key is bound to."""
     return bind("tenant-key", tenant, str(version).encode())
 
 

@@ -15,15 +15,14 @@ from troth.core.state import State
 from troth.data.backups.digests import Digests
 from troth.data.backups.drilling import Drilled, Ground, drill, remember
 from troth.data.backups.fetching import Objects
-from troth.data.backups.kept_keys import KEYS, gather, keep, outlived
 from troth.data.backups.manifest import Backup
 from troth.data.backups.promise import BackupsView, Rereading, drills, probe
 from troth.data.backups.restoring import Workplace
 from troth.data.backups.wal import read_lsn
 from troth.data.receipt_log import read_log, read_public_key, verify_receipts
 from troth.data.receipts import KEPT_ROWS, Receipt
-from troth.data.recovery import backup_key, kept_keys_key, read_recovery_key
-from troth.data.stores.store import Store, StoreError
+from troth.data.recovery import backup_key, read_recovery_key
+from troth.data.stores.store import Store
 from troth.hosting import isolation
 from troth.hosting.plan import Action
 from troth.hosting.programs import Programs
@@ -45,7 +44,8 @@ class Progress(msgspec.Struct):
 
 
 class BackupDrills:
-    """One drill at a time. `shipped` returns once the log up to a position is in the store."""
+    """One drill at a time. `shipped` returns once the log up to a position is in the store, `keep_keys` once
+    the store holds the keys of now."""
 
     def __init__(
         self,
@@ -54,9 +54,10 @@ class BackupDrills:
         database: Members,
         clock: Clock,
         shipped: Callable[[int], Awaitable[None]],
+        keep_keys: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings, self._state, self._database = settings, state, database
-        self._clock, self._shipped = clock, shipped
+        self._clock, self._shipped, self._keep_keys = clock, shipped, keep_keys
         self._one_at_a_time = asyncio.Lock()
         self._progress = Progress()
         self._rereading = Rereading()
@@ -155,7 +156,7 @@ class BackupDrills:
         recovery = self._recovery()
         store = await self._store()
         try:
-            await self._keep_keys(store, recovery)
+            await self._keep_keys()
             if recorded is None:
                 tell("recording what every table holds", 0.0)
                 recorded = await self._record(backup)
@@ -177,18 +178,6 @@ class BackupDrills:
         recorded = await record(self._database, backup)
         await self._shipped(read_lsn(recorded.lsn))
         return recorded
-
-    async def _keep_keys(self, store: Store, recovery: Secret) -> None:
-        assert self._settings is not None, "only with [backup]"
-        now = self._clock.now()
-        keys = await asyncio.to_thread(gather, self._state.keys)
-        await keep(store, kept_keys_key(recovery), keys, now)
-        names = [entry.name for entry in await store.list(KEYS)]
-        for name in outlived(names, now, self._settings.keep_keys_days):
-            try:
-                await store.delete(name)
-            except StoreError as error:  # locked for some days more; it is tried again after the next backup
-                _log.info("%s stays for now: %s", name, error.public)
 
     async def _receipts(self) -> Sequence[Receipt]:
         """The newest receipts, their signatures checked."""

@@ -24,7 +24,8 @@ from troth.core.errors import PlatformError, Unavailable
 from troth.core.leader import client_context
 from troth.core.names import SESSION_COOKIE
 from troth.core.state import State
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, Sealer
 from troth.data.roles import APP
 from troth.hosting.edge_state import WEB
 from troth.wiring.certificates import Certificates
@@ -109,7 +110,7 @@ class Bounding:
         """Ended in any case."""
         database = await Database.open(self._database.target(APP), max_size=1)
         try:
-            sealer = Sealer(KeyRing(database, read_root_key(self._state.root_key)))
+            sealer = Sealer(KeyRing(database, open_epochs(self._state.root_key)))
             directory = DomainDirectory(database, self._clock, port=self._services.face.https_port)
             domain = await directory.find(PROBE_DOMAIN)
             person = await Accounts(database, sealer).find(domain.name, domain.tenant_id, PROBE_MEMBER)

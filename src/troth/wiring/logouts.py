@@ -13,7 +13,8 @@ from troth.core.config import OutgoingSettings
 from troth.core.db import Database, DatabaseTarget
 from troth.core.errors import Unavailable
 from troth.core.state import State
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, Sealer
 from troth.data.roles import APP, OWNER
 
 EVERY_SECONDS = 1.0
@@ -68,6 +69,6 @@ class LogoutTelling:
             await owner.close()
             raise
         clock = SystemClock()
-        keys = SigningKeys(app, Sealer(KeyRing(app, read_root_key(self._state.root_key))), clock)
+        keys = SigningKeys(app, Sealer(KeyRing(app, open_epochs(self._state.root_key))), clock)
         delivery = delivery_of(self._settings)
         return _Opened(LogoutNotices(owner, keys, delivery, clock, port=self._https_port), (owner, app))

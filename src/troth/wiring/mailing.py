@@ -18,7 +18,8 @@ from troth.core.config import MailSettings
 from troth.core.db import Database, DatabaseTarget
 from troth.core.errors import Unavailable
 from troth.core.state import State
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, Sealer
 from troth.data.roles import APP, OWNER
 
 EVERY_SECONDS = 1.0
@@ -76,7 +77,7 @@ class Mailing:
             await owner.close()
             raise
         clock = SystemClock()
-        sealer = Sealer(KeyRing(app, read_root_key(self._state.root_key)))
+        sealer = Sealer(KeyRing(app, open_epochs(self._state.root_key)))
         outbox = Outbox(
             owner,
             Accounts(owner, sealer),

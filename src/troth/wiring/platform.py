@@ -17,7 +17,8 @@ from troth.core.state import State
 from troth.data.backups.installing import refuse_half_restored
 from troth.data.backups.tool import SLOT
 from troth.data.collections import load_collections
-from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key
+from troth.data.epochs import begin_first, folder_beside, open_epochs
+from troth.data.keys import KeyRing, Sealer, make_root_key
 from troth.data.places import find_places
 from troth.data.postgres import find_binaries
 from troth.data.recovery import make_recovery_key
@@ -48,6 +49,7 @@ from troth.wiring.declaration import (
 from troth.wiring.drilling import mend
 from troth.wiring.external_database import ExternalDatabase, check_external
 from troth.wiring.firewall import Firewall
+from troth.wiring.key_epochs import KeyEpochs
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
@@ -119,7 +121,9 @@ class Platform:
         self._state = state
         ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
         private = private_ports(frozenset({ports.https, ports.http}))
-        make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
+        fresh = make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
+        if fresh and not settings.database.hosts:
+            begin_first(folder_beside(state.root_key))
         make_recovery_key(state.recovery_key)
         clock = SystemClock()
         self._certificates = Certificates(
@@ -128,8 +132,9 @@ class Platform:
         write_public(state.public_ca, self._certificates.ca("public").read_bytes())
         self._database = self._describe_database(supervisor, private)
         self._backups = BackupsPart(settings.backup, state, self._database, supervisor, clock)
+        self._key_epochs = KeyEpochs(settings.backup, state, self._database.target, clock)
         self._backup_drills = BackupDrills(
-            settings.backup, state, self._database, clock, self._backups.log.shipped
+            settings.backup, state, self._database, clock, self._backups.log.shipped, self._key_epochs.keep
         )
         self._backups.after.append(self._backup_drills.after_backup)
         self._backups.before_stop.append(self._backup_drills.stop)
@@ -239,6 +244,7 @@ class Platform:
                 *self._backups.duties(),
                 *self._replicas.duties(),
                 Duty(name="firewall", every=firewall.EVERY_SECONDS, work=self._firewall.work),
+                *self._key_epochs.duties(),
                 Duty(name="outgoing connections", every=residency.EVERY_SECONDS, work=self._residency.work),
             ),
             status={
@@ -254,6 +260,7 @@ class Platform:
                 "receipts": self._receipts.report,
                 "backups": self._backups.report,
                 "backup_drills": self._backup_drills.report,
+                "keys": self._key_epochs.report,
                 "residency": self._residency.report,
                 "firewall": self._firewall.report,
             },
@@ -265,6 +272,7 @@ class Platform:
                 **office_actions(self._office),
                 **self._backups.actions(),
                 **self._backup_drills.actions(),
+                **self._key_epochs.actions(),
                 **self._revoking.actions(),
                 **self._serving.actions(),
                 **self._replicas.actions(),
@@ -319,7 +327,7 @@ class Platform:
             await mend(owner)
             tenants = await declare(self._settings, owner)
             await declare_client_secrets(self._settings, self._state, tenants, owner)
-            ring = KeyRing(app, read_root_key(self._state.root_key))
+            ring = KeyRing(app, open_epochs(self._state.root_key))
             tools = Declared(owner, Accounts(owner, Sealer(ring)), passwords)
             await declare_users(self._settings, self._state, tenants, tools)
         finally:
@@ -358,7 +366,8 @@ class Platform:
             self._residency.troubles(),
             self._firewall.troubles(),
         )
-        return (*(trouble for part in found for trouble in part), *self._backup_drills.troubles())
+        kept = (*self._backup_drills.troubles(), *self._key_epochs.troubles())
+        return (*(trouble for part in found for trouble in part), *kept)
 
     async def _summarize(self) -> Summary:
         face = self._services.face

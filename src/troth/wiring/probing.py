@@ -33,9 +33,10 @@ from troth.core.state import State
 from troth.data import promises as data
 from troth.data import residency_promise
 from troth.data.canary import new_marker
+from troth.data.epochs import open_epochs
 from troth.data.internal_tls import Hops
 from troth.data.intrusion import Stranger
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.keys import KeyRing, Sealer
 from troth.data.patroni import MemberStatus
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.data.sealing import read_header
@@ -243,7 +244,7 @@ class Probing:
     def _access_view(self, app: Database, auditor: Database, face: PublicFace) -> access.AccessView:
         port = self._services.face.https_port
         directory = DomainDirectory(app, self._clock, port=port)
-        ring = KeyRing(app, read_root_key(self._state.root_key))
+        ring = KeyRing(app, open_epochs(self._state.root_key))
         keys = SigningKeys(app, Sealer(ring), self._clock)
 
         async def mint(good: str, instead: Mapping[str, object]) -> str:

@@ -14,7 +14,8 @@ from troth.core.clock import SystemClock, to_wire
 from troth.core.db import Database, DatabaseTarget
 from troth.core.errors import PlatformError, Unavailable
 from troth.core.state import State
-from troth.data.keys import KeyRing, TenantKeys, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, TenantKeys
 from troth.data.receipt_log import ReceiptFault, ReceiptLog, set_aside
 from troth.data.receipts import CanaryWriter, Receipt, count_survivors, read_rows
 from troth.data.roles import APP, OWNER
@@ -140,7 +141,7 @@ class Receipts:
     async def _keys(self, tenant: UUID) -> TenantKeys:
         app = await Database.open(self._target(APP), max_size=1)
         try:
-            return await KeyRing(app, read_root_key(self._state.root_key)).keys(tenant)
+            return await KeyRing(app, open_epochs(self._state.root_key)).keys(tenant)
         finally:
             await app.close()
 

@@ -14,13 +14,14 @@ from troth.core.errors import PlatformError, UsageError
 from troth.core.secret import Secret, write_public, write_secret
 from troth.core.state import State
 from troth.data.backups.digests import Connection, differences, read_digests
-from troth.data.backups.drilling import open_canaries
+from troth.data.backups.drilling import ScratchDatabase, open_canaries
 from troth.data.backups.fetching import Objects
 from troth.data.backups.installing import holds_members, install, note_file
 from troth.data.backups.kept_keys import KeptKeys, read_kept
 from troth.data.backups.manifest import WAL, Backup
 from troth.data.backups.planning import Plan, plan_restore
 from troth.data.backups.recovering import Recovery, TargetNotReached
+from troth.data.backups.replacing import replace_keys
 from troth.data.backups.restoring import Restoring, Tell, Workplace
 from troth.data.backups.scratch import Target
 from troth.data.postgres import Binaries
@@ -34,14 +35,19 @@ _NEWEST = "select coalesce(pg_last_xact_replay_timestamp(), (select max(at) from
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of the restored data: its newest write, its place in the log, how many canaries opened
-    with the recovered keys, and how many rows of how many tables were held against the backup's digests.
-    `differences` are sentences for tables that were not alike, and were taken all the same."""
+    """What was seen of the restored data: its newest write, its place in the log, how many canaries and
+    tenants' keys opened with the recovered keys, how many tenants had been erased since and stay so, of how
+    many the keys should have opened and did not, and how many rows of how many tables were held against the
+    backup's digests. `differences` are sentences for tables that were not alike, and were taken all the same.
+    """
 
     backup: str
     newest: str
     lsn: str
     canaries: int
+    tenant_keys: int = 0
+    erased: int = 0
+    closed: int = 0
     rows: int = 0
     tables: int = 0
     differences: tuple[str, ...] = ()
@@ -183,7 +189,9 @@ async def _reach(recovery: Recovery, plan: Plan, see: "Callable[[Connection], An
 
 
 async def look(connection: Connection, plan: Plan, keys: KeptKeys, compared: Compared) -> Facts:
-    """Raises SealError when a canary does not open: then keys and data do not belong together."""
+    """Put the tenants' keys in place and see what there is. Raises SealError when a canary does not open:
+    then keys and data do not belong together."""
+    replaced = await replace_keys(ScratchDatabase(connection), keys)
     newest: datetime | None = await connection.fetchval(_NEWEST)
     return Facts(
         backup=plan.backup.id,
@@ -193,4 +201,7 @@ async def look(connection: Connection, plan: Plan, keys: KeptKeys, compared: Com
         rows=compared.rows,
         tables=compared.tables,
         differences=compared.differences,
+        tenant_keys=replaced.opened,
+        erased=len(replaced.erased),
+        closed=len(replaced.closed),
     )

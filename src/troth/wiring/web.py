@@ -61,7 +61,8 @@ from troth.core.db import Database
 from troth.core.errors import PlatformError
 from troth.data.collections import Collections, compile_collection, load_collections
 from troth.data.documents import Documents
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, Sealer
 from troth.data.openapi import write_api
 from troth.hosting.wire import decode
 from troth.wiring.blueprint import WebConfiguration
@@ -152,7 +153,7 @@ def compose(
 ) -> WebServices:
     """Put the services together. Raises PlatformError when the root key cannot be read."""
     declared = load_collections(configuration.collections)
-    ring = KeyRing(database, read_root_key(configuration.root_key))
+    ring = KeyRing(database, open_epochs(configuration.root_key))
     sealer = Sealer(ring)
     directory = DomainDirectory(database, clock, port=configuration.https_port)
     sessions = Sessions(database, sealer, memory=LivingSessions(database, feed, clock))

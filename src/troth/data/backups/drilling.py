@@ -3,8 +3,8 @@ recorded.
 
 1. fetch and open the newest backup, which has to be the one that was just taken
 2. recover to the restore point of the recorded digests: the same rows in every table
-3. open every canary with the recovered keys
-4. recover to the end of the log: how many acknowledged writes are there, and how old is the newest
+3. recover to the end of the log: how many acknowledged writes are there, and how old is the newest
+4. put the tenants' keys in place as they were kept last, open each of them, and every canary with them
 5. destroy the scratch
 """
 
@@ -26,6 +26,7 @@ from troth.data.backups.kept_keys import KeptKeys, read_kept
 from troth.data.backups.manifest import WAL
 from troth.data.backups.planning import NotRestorable, Plan, plan_restore
 from troth.data.backups.recovering import Recovery, Start
+from troth.data.backups.replacing import replace_keys
 from troth.data.backups.restoring import Restoring, Tell, Workplace
 from troth.data.backups.scratch import Target
 from troth.data.keys import KeyRing
@@ -43,8 +44,8 @@ _NEWEST = "select coalesce(pg_last_xact_replay_timestamp(), (select max(at) from
 
 class Drilled(msgspec.Struct, frozen=True, kw_only=True):
     """What a drill showed. Times are RFC 3339; `bytes` are those of the base backups, opened; `age_seconds`
-    is that of the newest write that could be recovered, when the drill began. `problem` is empty when all is
-    well, else a sentence."""
+    is that of the newest write that could be recovered, when the drill began. `tenant_keys` opened with the
+    keys in the store. `problem` is empty when all is well, else a sentence."""
 
     backup: str
     at: str
@@ -53,6 +54,7 @@ class Drilled(msgspec.Struct, frozen=True, kw_only=True):
     tables: int = 0
     rows: int = 0
     canaries: int = 0
+    tenant_keys: int = 0
     acknowledged: int = 0
     survived: int = 0
     newest: str = ""
@@ -84,6 +86,7 @@ class Seen(msgspec.Struct, kw_only=True):
     tables: int = 0
     rows: int = 0
     canaries: int = 0
+    tenant_keys: int = 0
     acknowledged: int = 0
     survived: int = 0
     newest: datetime | None = None
@@ -108,6 +111,7 @@ async def drill(ground: Ground, backup: str, recorded: Digests | None) -> Drille
         tables=seen.tables,
         rows=seen.rows,
         canaries=seen.canaries,
+        tenant_keys=seen.tenant_keys,
         acknowledged=seen.acknowledged,
         survived=seen.survived,
         newest=to_wire(seen.newest) if seen.newest else "",
@@ -120,15 +124,12 @@ async def _drill(ground: Ground, backup: str, recorded: Digests | None, seen: Se
     await asyncio.to_thread(shutil.rmtree, ground.workplace.root, ignore_errors=True)
     objects = Objects(ground.store, backup_key(ground.recovery))
     plan = await _plan(ground, objects, backup)
-    keys = await read_kept(ground.store, kept_keys_key(ground.recovery))
-    if keys is None:
-        return "There are no keys in the store: nothing that is restored could be read."
     seen.bytes = sum(one.plain for one in plan.chain)
     restoring = Restoring(ground.start, objects, ground.workplace, ground.tell)
     await restoring.bring(plan)
     recovery, _ = restoring.recovery(plan)
     await recovery.prepare()
-    return await _compare(recovery, recorded, seen) or await _reach_the_end(ground, recovery, keys, seen)
+    return await _compare(recovery, recorded, seen) or await _reach_the_end(ground, recovery, seen)
 
 
 async def _plan(ground: Ground, objects: Objects, backup: str) -> Plan:
@@ -154,13 +155,21 @@ async def _compare(recovery: Recovery, recorded: Digests | None, seen: Seen) -> 
     return f"The restored tables are not those of before: {'; '.join(told[:_TOLD])}{more}."
 
 
-async def _reach_the_end(ground: Ground, recovery: Recovery, keys: KeptKeys, seen: Seen) -> str:
-    """Canaries and receipts at the end of the log."""
+async def _reach_the_end(ground: Ground, recovery: Recovery, seen: Seen) -> str:
+    """Keys, canaries and receipts at the end of the log."""
     receipts = await ground.receipts()  # before the rows: what comes later has no row to be missed
     async with recovery.at(Target()) as connection:
         seen.newest = await connection.fetchval(_NEWEST)
         reached: str | None = await connection.fetchval(_REACHED)
         rows = await read_rows(connection)
+        # Only now: whatever epoch the log speaks of was in the store before it was used.
+        keys = await read_kept(ground.store, kept_keys_key(ground.recovery))
+        if keys is None:
+            return "There are no keys in the store: nothing that is restored could be read."
+        replaced = await replace_keys(ScratchDatabase(connection), keys)
+        seen.tenant_keys = replaced.opened
+        if replaced.closed:
+            return f"The keys of {len(replaced.closed)} tenants do not open: nothing of theirs could be read."
         seen.canaries = await open_canaries(connection, keys)
     survival = count_survivors(receipts, rows, until=reached or "")
     seen.acknowledged, seen.survived = survival.acknowledged, survival.survived
@@ -169,8 +178,8 @@ async def _reach_the_end(ground: Ground, recovery: Recovery, keys: KeptKeys, see
     return "" if survival.is_whole else f"Of the receipts only {survival}."
 
 
-class ScratchKeys:
-    """A restored database as a key ring reads from it."""
+class ScratchDatabase:
+    """A restored database as keys are read from it and replaced in it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -180,12 +189,12 @@ class ScratchKeys:
 
 
 async def open_canaries(connection: Connection, keys: KeptKeys) -> int:
-    """Open every canary with the recovered root key; returns how many there were. Raises SealError."""
+    """Open every canary with the recovered keys; returns how many there were. Raises SealError."""
     rows = await read_rows(connection)
     if not rows:
         return 0
     tenant = await connection.fetchval("select tenant_id from troth.canary_row limit 1")
-    ring = KeyRing(ScratchKeys(connection), keys.secret("root.key"))
+    ring = KeyRing(ScratchDatabase(connection), keys.epochs)
     return open_rows(await ring.keys(tenant), rows)
 
 

@@ -185,8 +185,9 @@ def _told(seen: Look, plan: Plan, last: Drilled, newest: Backup, now: datetime, 
         f"Last backup {newest.ended:%Y-%m-%d %H:%M} UTC ({newest.kind}, {newest.size / 1e6:.1f} MB sealed"
         f" with AES-256), {place}. Last drill {_minute(last.at)} UTC: restored from the store alone in"
         f" {last.seconds:.0f} s, {last.rows:,} rows of {last.tables} tables compared, {last.canaries}"
-        f" canaries opened, {lost} of {last.acknowledged} acknowledged writes lost. Newest recoverable write"
-        f" {age:.0f} s old. {seen.read / 1e6:.1f} of {seen.whole / 1e6:.1f} MB read again just now."
+        f" canaries and {last.tenant_keys} tenants' keys opened, {lost} of {last.acknowledged} acknowledged"
+        f" writes lost. Newest recoverable write {age:.0f} s old. {seen.read / 1e6:.1f} of"
+        f" {seen.whole / 1e6:.1f} MB read again just now."
     )
 
 

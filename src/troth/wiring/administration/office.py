@@ -15,7 +15,8 @@ from troth.core.db import Database
 from troth.core.errors import UsageError
 from troth.core.leader import DatabaseTarget
 from troth.core.state import State
-from troth.data.keys import KeyRing, Sealer, read_root_key
+from troth.data.epochs import open_epochs
+from troth.data.keys import KeyRing, Sealer
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.hosting.plan import Action
 
@@ -68,7 +69,7 @@ class Office:
                 return database
 
             owner, app, auditor = await enter(OWNER), await enter(APP), await enter(AUDITOR)
-            sealer, clock = Sealer(KeyRing(app, read_root_key(self._state.root_key))), SystemClock()
+            sealer, clock = Sealer(KeyRing(app, open_epochs(self._state.root_key))), SystemClock()
             yield Tools(
                 settings=self._settings,
                 state=self._state,
