@@ -312,6 +312,25 @@ async def test_a_renewed_certificate_is_used_without_a_restart(postgres: Server)
                 await asyncio.sleep(0.1)
 
 
+async def test_a_pool_to_a_superseded_leader_is_given_up_and_not_gone_back_to(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(postgres) as database:
+        ours = database.leader
+        assert ours is not None
+        database.follow(ours)
+        assert database.leader is ours
+        database.follow(msgspec.structs.replace(ours, timeline=ours.timeline + 1))
+        assert database.leader is None
+        monkeypatch.setattr(db, "DEADLINE_SECONDS", 0.5)
+        with pytest.raises(Unavailable) as told:
+            await database.fetchval("select 1")
+        assert "left behind" in told.value.detail
+        monkeypatch.setattr(db, "SUPERSEDED_SECONDS", 0.0)
+        monkeypatch.setattr(db, "DEADLINE_SECONDS", 10.0)
+        assert await database.fetchval("select 1") == 1
+
+
 async def test_a_closed_database_answers_no_more(postgres: Server) -> None:
     async with opened(postgres) as database:
         await database.close()

@@ -73,10 +73,12 @@ Hear = Callable[[Ending], None]
 
 
 class Feed:
-    """One listener. `hear` is called in the order of commits."""
+    """One listener. `hear` is called in the order of commits. `found` is told of each leader it finds: one
+    is looked for anew whenever the one before confirms nothing, and a superseded one can confirm nothing."""
 
-    def __init__(self, target: DatabaseTarget) -> None:
+    def __init__(self, target: DatabaseTarget, found: Callable[[Leader], None] | None = None) -> None:
         self._target = target
+        self._found = found
         self._context = SecureContext.of(target)
         self._name = new_token()
         self._hearers: list[Hear] = []
@@ -134,6 +136,8 @@ class Feed:
                 await asyncio.sleep(_SEARCH_PAUSE_SECONDS)
                 continue
             leader, connection = found
+            if self._found is not None:
+                self._found(leader)
             try:
                 await self._listen(leader, connection)
             except (*LOST, asyncpg.PostgresError) as error:

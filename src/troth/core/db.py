@@ -3,7 +3,8 @@
 `Database` keeps connections to the one member that takes writes and follows it when another member takes
 over. Four things make that safe:
 
-- A leader is found by asking all members at once; when two claim to be it, the later timeline wins.
+- A leader is found by asking all members at once; when two claim to be it, the later timeline wins, and there
+  is no way back to an earlier one while a superseded leader may still be there.
 - One extra connection, the sentry, notices a lost, hung or demoted leader within seconds and has the pool
   replaced. Patroni restarts a member that it demotes, which breaks the sentry's connection at once, so that
   stale reads end with it; the sentry's question covers a member that only hangs or was demoted in place.
@@ -57,6 +58,9 @@ DEADLINE_SECONDS = 10.0
 STATEMENT_SECONDS = 8.0
 """The server ends a statement after this; the wait for a standby at commit does not count."""
 
+SUPERSEDED_SECONDS = 60.0
+"""For so long no member of an earlier timeline is believed: three leases, within which it gives up."""
+
 _SEARCH_PAUSE_SECONDS = 0.1
 _SENTRY_SECONDS = 1.0
 _SENTRY_PATIENCE_SECONDS = 3.0
@@ -80,6 +84,7 @@ class Database:
         self._pool: Pool | None = None
         self._leader: Leader | None = None
         self._effects: frozenset[str] = frozenset()
+        self._latest = (0, 0.0)
         self._searching = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -136,6 +141,14 @@ class Database:
     def leader(self) -> Leader | None:
         """The member in use at present, None while one is being searched."""
         return self._leader
+
+    def follow(self, leader: Leader) -> None:
+        """Somebody else found this leader. Where it leads on a later timeline than ours, ours is superseded:
+        it may go on answering for a while, and what it says of sessions is old."""
+        self._note(leader)
+        pool, ours = self._pool, self._leader
+        if pool is not None and ours is not None and ours.timeline < leader.timeline:
+            self._drop(pool)
 
     async def _call(
         self, query: str, work: Callable[[Connection], Awaitable[T]], idempotent: bool | None
@@ -260,6 +273,11 @@ class Database:
             await asyncio.sleep(min(_SEARCH_PAUSE_SECONDS, max(deadline - _now(), 0)))
             return
         leader, sentry = found
+        if self._is_superseded(leader):
+            self._context.problem = f"{leader.endpoint} leads on a timeline that was left behind"
+            sentry.terminate()
+            await asyncio.sleep(_SEARCH_PAUSE_SECONDS)
+            return
         try:
             async with asyncio.timeout(_SENTRY_PATIENCE_SECONDS):
                 self._effects = frozenset(await sentry.fetchval(SIDE_EFFECTS))
@@ -268,9 +286,18 @@ class Database:
             self._context.problem = repr(error)
             sentry.terminate()
             return
+        self._note(leader)
         self._pool, self._leader = pool, leader
         sentry.add_termination_listener(lambda _: self._drop(pool))
         self._spawn(self._stand_watch(pool, sentry))
+
+    def _note(self, leader: Leader) -> None:
+        if not self._is_superseded(leader):
+            self._latest = (leader.timeline, _now())
+
+    def _is_superseded(self, leader: Leader) -> bool:
+        timeline, seen = self._latest
+        return leader.timeline < timeline and _now() - seen < SUPERSEDED_SECONDS
 
     async def _make_pool(self, leader: Leader) -> Pool:
         async def connect_to_leader(*_: object, **options: Any) -> Any:

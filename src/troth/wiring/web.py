@@ -139,7 +139,7 @@ def read_web_configuration() -> WebConfiguration:
 async def open_services(configuration: WebConfiguration) -> AsyncGenerator[WebServices]:
     """The services of one instance, closed at the end of the block."""
     database = await Database.open(configuration.database, max_size=configuration.connections)
-    passwords, feed = Passwords(), Feed(configuration.database)
+    passwords, feed = Passwords(), Feed(configuration.database, database.follow)
     try:
         async with feed.listening():
             yield compose(configuration, database, passwords, SystemClock(), feed)
