@@ -7,6 +7,7 @@ import typer
 
 from troth.cli import (
     access,
+    alerts,
     backup,
     certificates,
     client,
@@ -65,6 +66,7 @@ _NOUNS = {
     "firewall": firewall.firewall,
     "access": access.access,
     "receipts": receipts.receipts,
+    "alerts": alerts.alerts,
 }
 
 app.add_typer(member.members, name="member")
@@ -132,6 +134,27 @@ def logs(
     from troth.cli.logs import show_logs
 
     raise typer.Exit(show_logs(state, name, follow=follow, lines=lines))
+
+
+@app.command()
+def metrics(state: StateFolder = _STATE) -> None:
+    """Print every number that is measured, in Prometheus' text format."""
+    from troth.cli.metrics import show_metrics
+
+    raise typer.Exit(show_metrics(state))
+
+
+@app.command()
+def history(
+    metric: Annotated[str, typer.Argument(help="The metric, such as troth_member_lag_bytes.")],
+    hours: Annotated[float, typer.Option("--hours", help="How far back; at most 336.")] = 1.0,
+    state: StateFolder = _STATE,
+    json: Json = False,
+) -> None:
+    """Show how a metric went: every ten seconds of an hour, each minute of a day, ten minutes of 14 days."""
+    from troth.cli.history import show_history
+
+    raise typer.Exit(show_history(state, metric, hours=hours, json=json))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from troth.core.errors import ConfigError
 from troth.core.faults import Faults
 from troth.core.hostname import normalise_host
 from troth.core.settings import (
+    AlertSettings,
     AppSettings,
     BackupSettings,
     BrandingSettings,
@@ -39,6 +40,7 @@ from troth.core.toml_shape import read_table
 __all__ = [
     "FORMAT_VERSION",
     "MAX_FILE_BYTES",
+    "AlertSettings",
     "AppSettings",
     "BackupSettings",
     "BrandingSettings",
@@ -153,6 +155,7 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         document,
         database=_resolve(_resolve(document.database, "binaries", folder), "certificates", folder),
         mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
+        alerts=_resolve_alerts(document.alerts, folder),
         passwords=_resolve(document.passwords, "breached", folder),
         acme=document.acme and _resolve(document.acme, "ca", folder),
         outgoing=_resolve(document.outgoing, "ca", folder),
@@ -170,6 +173,14 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
             for index, domain in enumerate(document.domains)
         ),
     )
+
+
+def _resolve_alerts(alerts: AlertSettings, folder: Path) -> AlertSettings:
+    targets = {
+        name: _resolve(_resolve(target, "secret_file", folder), "ca", folder)
+        for name, target in alerts.targets.items()
+    }
+    return msgspec.structs.replace(alerts, targets=targets)
 
 
 def _normalise_domain(domain: DomainSettings, path: KeyPath, folder: Path, faults: Faults) -> DomainSettings:

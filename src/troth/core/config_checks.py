@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from troth.core import branding
+from troth.core.alert_checks import check_alerts
 from troth.core.database_checks import check_database
 from troth.core.document_schema import SchemaFault, property_names, read_schema
 from troth.core.faults import Faults, did_you_mean
@@ -352,6 +353,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     _check_edge,
     check_database,
     _check_mail,
+    check_alerts,
     _check_backup,
     _check_acme,
     _check_domains,

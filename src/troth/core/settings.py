@@ -118,6 +118,29 @@ class MailSettings(_Table, frozen=True, kw_only=True):
     password_file: Path | None = None
 
 
+class AlertTargetSettings(_Table, frozen=True, kw_only=True):
+    """Whom alerts are told to: a `webhook` (an https:// address), signed with the secret in `secret_file`, or
+    the address `mail`, through the relay of [mail]. `region` is where it is received, as of the platform;
+    `ca` the authority of a webhook's certificate where the system does not know it. Only alerts of at least
+    the severity `least` are told, once they stood for `after_minutes`, and again every `repeat_hours`."""
+
+    webhook: str = ""
+    secret_file: Path | None = None
+    ca: Path | None = None
+    mail: str = ""
+    region: str
+    least: Literal["warning", "critical"] = "warning"
+    after_minutes: Annotated[int, msgspec.Meta(ge=0, le=60 * 24)] = 0
+    repeat_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 7)] = 4
+
+
+class AlertSettings(_Table, frozen=True, kw_only=True):
+    """Who is told when something is wrong, and how often a test alert proves that it arrives."""
+
+    test_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 7)] = 24
+    targets: dict[str, AlertTargetSettings] = {}
+
+
 class PasswordSettings(_Table, frozen=True, kw_only=True):
     """`breached` is a sorted file of SHA-1 hashes, as Have I Been Pwned offers it for download."""
 
@@ -295,6 +318,7 @@ class Document(_Table, frozen=True, kw_only=True):
     certificates: CertificateSettings = CertificateSettings()
     web: WebSettings = WebSettings()
     mail: MailSettings | None = None
+    alerts: AlertSettings = AlertSettings()
     passwords: PasswordSettings = PasswordSettings()
     acme: AcmeSettings | None = None
     dns: DnsSettings = DnsSettings()

@@ -140,6 +140,16 @@ class State(msgspec.Struct, frozen=True):
         return self.keys / "receipts.pem"
 
     @property
+    def alerts(self) -> Path:
+        """What stands, what is silenced, and what waits to be told."""
+        return self.root / "alerts.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The socket on which metrics are read, owner only."""
+        return self.run / "metrics.sock"
+
+    @property
     def failovers(self) -> Path:
         """The changes of the database's leader, the newest last."""
         return self.root / "failovers.json"

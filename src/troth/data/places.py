@@ -27,7 +27,7 @@ _SFTP_PORT = 22
 _HTTPS_PORT = 443
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-Use = Literal["members", "backups", "mail", "keys", "logs", "receiver", "certificates"]
+Use = Literal["members", "backups", "mail", "alerts", "keys", "logs", "receiver", "certificates"]
 
 
 class Destination(msgspec.Struct, frozen=True, order=True):
@@ -68,6 +68,7 @@ def find_places(settings: Settings) -> tuple[DataPlace, ...]:
         _check_host(settings, mail.host, place, ("mail", "host"))
         reached = (Destination(mail.host, mail.port, "mail relay"),)
         found.append(DataPlace(use="mail", name=f"mail relay {mail.host}", place=place, destinations=reached))
+    found += _alert_places(settings, own)
     for name, one in settings.places.items():
         place = _check(settings, one.region, ("places", name, "region"), own)
         _check_host(settings, one.host, place, ("places", name, "host"))
@@ -160,6 +161,19 @@ def _backup_place(settings: Settings, backup: BackupSettings, here: Place, own: 
     for one in reached:
         _check_host(settings, one.host, place, ("backup", "endpoint" if backup.endpoint else "store"))
     return DataPlace(use="backups", name=f"backups at {reached[0].host}", place=place, destinations=reached)
+
+
+def _alert_places(settings: Settings, own: dict[str, str]) -> Iterator[DataPlace]:
+    """An alert names parts of the platform and no person; where it goes is declared all the same."""
+    for name, target in settings.alerts.targets.items():
+        path = ("alerts", "targets", name)
+        place = _check(settings, target.region, (*path, "region"), own)
+        reached: tuple[Destination, ...] = ()
+        if target.webhook:
+            host, port = _address(target.webhook)
+            _check_host(settings, host, place, (*path, "webhook"))
+            reached = (Destination(host, port, f"alerts to {name}"),)
+        yield DataPlace(use="alerts", name=f"alerts to {name}", place=place, destinations=reached)
 
 
 def _store_addresses(kind: str, rest: str, backup: BackupSettings, place: Place) -> tuple[Destination, ...]:

@@ -49,13 +49,13 @@ async def serve(path: Path, handle: Handler) -> AsyncGenerator[None]:
         finally:
             writer.close()
 
-    with _bound(path) as listener:
+    with bound(path) as listener:
         server = await asyncio.start_unix_server(converse, sock=listener, limit=REQUEST_LIMIT)
         try:
             yield
         finally:
             server.close()
-            _remove(path)
+            remove(path)
 
 
 def ask(path: Path, request: Answer, *, seconds: float = SECONDS) -> Answer:
@@ -148,12 +148,14 @@ def _read_answer(connection: socket.socket) -> Answer:
     return msgspec.json.decode(received, type=Answer)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Take the socket's name away."""
     path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _bound(path: Path) -> Generator[socket.socket]:
+def bound(path: Path) -> Generator[socket.socket]:
+    """A listening unix socket that its owner alone can connect to; gone when the block ends."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

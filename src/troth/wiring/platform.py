@@ -30,6 +30,7 @@ from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
 from troth.wiring import bounding, firewall, receipts, residency
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
+from troth.wiring.alert_targets import check_targets
 from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backups import BackupsPart
 from troth.wiring.blueprint import WebConfiguration
@@ -53,6 +54,7 @@ from troth.wiring.key_epochs import KeyEpochs
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
+from troth.wiring.monitoring import Monitoring, Parts
 from troth.wiring.places import check_size
 from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
@@ -95,6 +97,7 @@ def check(settings: Settings, state: State | None = None) -> None:
     """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
     find_places(settings)
     load_collections(settings.collections)
+    check_targets(settings)
     if settings.database.hosts:
         check_external(settings)
         return
@@ -155,6 +158,8 @@ class Platform:
             edge_ports=frozenset({ports.https, ports.http}),
         )
         self._firewall = Firewall(self._declared, state, self._database.target, ports)
+        parts = Parts(self._certificates, self._database, self._services, self._backups, self._backup_drills)
+        self._monitoring = Monitoring(settings, state, supervisor, parts, self._residency)
         self._probing = Probing(
             settings,
             state,
@@ -168,6 +173,7 @@ class Platform:
             self._replicas,
             self._serving.rehearsal,
             self._firewall,
+            self._monitoring,
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
@@ -189,6 +195,9 @@ class Platform:
 
     def plan(self) -> Plan:
         """For the keeper."""
+        return self._monitoring.over(self._unwatched())
+
+    def _unwatched(self) -> Plan:
         declaration = Step(
             name="declaration", title="Tenants and users", start=self._declare, after=("schema",)
         )

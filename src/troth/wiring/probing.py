@@ -61,6 +61,7 @@ from troth.wiring.declaration import (
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
 from troth.wiring.firewall import Firewall
 from troth.wiring.hops import PrivateHops
+from troth.wiring.monitoring import Monitoring
 from troth.wiring.receipts import Receipts
 from troth.wiring.rehearsing import Rehearsal
 from troth.wiring.replicas import Replicas
@@ -89,6 +90,7 @@ class Probing:
         replicas: Replicas,
         rehearsal: Rehearsal,
         firewall: Firewall,
+        monitoring: Monitoring,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -102,6 +104,7 @@ class Probing:
         self._replicas = replicas
         self._rehearsal = rehearsal
         self._firewall = firewall
+        self._monitoring = monitoring
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
@@ -110,6 +113,7 @@ class Probing:
         async with self._one_round, self._databases(APP, AUDITOR) as (app, auditor):
             face = await self._sample(auditor)
             evidence = await gather_evidence(self._probes(app, auditor, face), self._clock)
+        self._monitoring.note(evidence)
         drilled = {one.promise: told(one) for one in read_drilled(self._state)}
         sheet = draw_up(self._settings.platform.name, evidence, self._clock.now(), drilled)
         return msgspec.to_builtins(sheet)
@@ -155,6 +159,7 @@ class Probing:
             *hosting.probes(self._hosting_view(face)),
             *healing.probes(self._services.tending.healing()),
             self._firewall.probe(),
+            self._monitoring.probe(),
             *data.probes(self._data_view(auditor)),
             self._backups.probe(),
             residency_promise.probe(self._residency.view()),
@@ -171,6 +176,7 @@ class Probing:
             self._rehearsal.drill(self._hosting_view(face)),
             *healing.drills(self._services.tending.healing()),
             residency_promise.drill(self._residency.view(), self._residency.planted),
+            self._monitoring.drill(),
             ciphers.drill(face, self._issue_for_drill),
             *self._firewall.drills(),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),

@@ -61,6 +61,10 @@ class Mailer:
             message = compose(domain, self._relay.sender, order, to, written)
         except ValueError:
             raise NotSent("the address cannot be written to", lasting=True) from None
+        await self.hand_in(message)
+
+    async def hand_in(self, message: EmailMessage) -> None:
+        """Hand a message in that is complete but for its date. Raises NotSent."""
         message["Date"] = format_datetime(self._clock.now())
         relay, secure = self._relay, self._relay.tls == "tls"
         password = read_secret(relay.password_file).reveal().strip() if relay.password_file else None
