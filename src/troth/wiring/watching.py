@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -193,7 +193,21 @@ class InstancesWatch:
                 samples.append(Sample("troth_instance_in_flight", told.in_flight, labels))
                 samples.append(Sample("troth_instance_failures", told.failed, labels))
                 samples.append(Sample("troth_instance_exceptions", told.raised, labels))
-        return Look(tuple(samples), frozenset(one.name for one in self._services.instances()))
+        return Look((*samples, *self._tended()), frozenset(one.name for one in self._services.instances()))
+
+    def _tended(self) -> Iterable[Sample]:
+        """What is done about the ill: relieved, one stands in no balancing and would not be missed above."""
+        now, clock = time.monotonic(), datetime.now(UTC)
+        for service, tender in self._services.tending.tenders.items():
+            alarm = tender.alarm
+            yield Sample(
+                "troth_service_alarm", float(alarm is not None), (service,), alarm.why if alarm else ""
+            )
+            for patient in tender.patients(now):
+                yield Sample("troth_instance_ill", 1.0, (service, patient.name), patient.why)
+            deeds = [one for one in tender.deeds if (clock - one.at).total_seconds() < LATELY_SECONDS]
+            last = f"{deeds[-1].name} was {deeds[-1].done}: {deeds[-1].why}" if deeds else ""
+            yield Sample("troth_instance_deeds_lately", len(deeds), (service,), last)
 
 
 class EdgeWatch:
