@@ -4,12 +4,14 @@ import asyncio
 import os
 import ssl
 import struct
+import uuid
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from support.edge import OWNERS, RESIDENTS, World, running_world, told, udp_bound
+from support.waiting import until
 from troth.core.ca import LeafFiles, Subject
 
 
@@ -222,14 +224,13 @@ def app_leaf(world: World, authority: str = "apps") -> LeafFiles:
 
 
 async def call_private(
-    world: World, path: str, leaf: LeafFiles | None, host: str = RESIDENTS
+    world: World, path: str, leaf: LeafFiles | None, host: str = RESIDENTS, **more: str
 ) -> httpx.Response:
     url = f"https://{world.state.private.endpoint}{path}"
     context = world.trust(certificate=leaf, ca="instances")
     async with httpx.AsyncClient(verify=context) as client:
-        return await client.get(
-            url, headers={"Host": f"{host}:{world.state.https_port}", "X-Troth-Person": "forged"}
-        )
+        headers = {"Host": f"{host}:{world.state.https_port}", "X-Troth-Person": "forged"}
+        return await client.get(url, headers={**headers, **more})
 
 
 async def test_an_application_reaches_the_api_of_a_domain_with_its_certificate(world: World) -> None:
@@ -244,6 +245,20 @@ async def test_an_application_reaches_the_api_of_a_domain_with_its_certificate(w
 )
 async def test_an_application_reaches_nothing_but_the_api(world: World, path: str) -> None:
     assert (await call_private(world, path, app_leaf(world))).status_code == 404
+
+
+async def test_an_application_passes_on_the_number_of_the_request_that_it_works_on(world: World) -> None:
+    number = str(uuid.uuid4())
+    passed_on = await call_private(world, "/api/v1/x", app_leaf(world), **{"X-Request-Id": number})
+    assert told(passed_on)["x-request-id"] == [number]
+    await until(lambda: f'"request_id":"{number}"' in world.state.access_log.read_text())
+
+
+@pytest.mark.parametrize("forged", ["forged", "a" * 36, ""])
+async def test_what_is_no_number_of_a_request_is_replaced(world: World, forged: str) -> None:
+    answer = await call_private(world, "/api/v1/x", app_leaf(world), **{"X-Request-Id": forged})
+    (number,) = told(answer)["x-request-id"]
+    assert str(uuid.UUID(number)) == number
 
 
 async def test_an_application_reaches_no_unknown_domain(world: World) -> None:

@@ -73,6 +73,9 @@ may each read such a path differently, and the strictest of them is then walked 
 So is whatever begins with no slash: `GET x:http://any/health` has no path here, so no rule about paths sees
 it, but an instance reads `/health`: the session's question would be answered by the wrong page, with 200."""
 
+_REQUEST_ID = "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+"""As the edge makes them: nothing else is taken from an application, which could forge lines of a log."""
+
 _UNTRUSTED = [
     "Forwarded",
     "X-Forwarded-*",
@@ -139,7 +142,7 @@ def private_routes(state: EdgeState) -> list[Json]:
     if state.on_demand is None:
         api["host"] = [domain.name for domain in state.domains]
     return [
-        {"handle": [*_clean(), _log_upstream()]},
+        {"handle": [*_clean(kept=True), _log_upstream(), _log_request()]},
         *_refusals(),
         {"match": [api], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
         {"match": [{"path": [ENDINGS_PATH]}], "handle": [pass_endings(state)], "terminal": True},
@@ -227,16 +230,23 @@ def _mutual_tls(state: EdgeState) -> Json:
     }
 
 
-def _clean() -> list[Json]:
-    """Take from the request what its sender has no right to say, and number it."""
+def _clean(*, kept: bool = False) -> list[Json]:
+    """Take from the request what its sender has no right to say, and number it. `kept` is for applications,
+    who may pass on the number of the request that they work on."""
     upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
     return [
         {"handler": "headers", "request": {"delete": _UNTRUSTED}},
-        {"handler": "headers", "request": {"set": {"X-Request-Id": ["{http.request.uuid}"]}}},
+        _number(kept),
         # `Connection: Authorization` tells a proxy to drop that header: a client would undo what we add.
         _when({"not": [upgrade]}, {"handler": "headers", "request": {"delete": ["Connection", "Upgrade"]}}),
         _when(upgrade, {"handler": "headers", "request": {"set": {"Connection": ["Upgrade"]}}}),
     ]
+
+
+def _number(kept: bool) -> Json:
+    number = {"handler": "headers", "request": {"set": {"X-Request-Id": ["{http.request.uuid}"]}}}
+    passed_on = {"header_regexp": {"X-Request-Id": {"pattern": _REQUEST_ID}}}
+    return _when({"not": [passed_on]}, number) if kept else number
 
 
 def _secure() -> list[Json]:
@@ -334,6 +344,11 @@ def _limit(size: int) -> Json:
 
 def _log_upstream() -> Json:
     return {"handler": "log_append", "key": "upstream", "value": "{http.reverse_proxy.upstream.hostport}"}
+
+
+def _log_request() -> Json:
+    """The number under which the application works, beside the edge's own of its question."""
+    return {"handler": "log_append", "key": "request_id", "value": "{http.request.header.X-Request-Id}"}
 
 
 def _say(name: str, value: str) -> Json:

@@ -41,6 +41,7 @@ class History:
         self._waiting: deque[Row] = deque(maxlen=WAITING_ROWS)
         self._writing: asyncio.Task[None] | None = None
         self._auditor: Database | None = None
+        self._opening = asyncio.Lock()
 
     def duties(self) -> tuple[Duty, ...]:
         return (Duty(name="history", every=EVERY_SECONDS, work=self.work),)
@@ -110,9 +111,10 @@ class History:
             _log.info("the history waits: %s", error.public)
 
     async def _connected(self) -> Database:
-        if self._auditor is None:
-            self._auditor = await Database.open(self._target(AUDITOR), max_size=2)
-        return self._auditor
+        async with self._opening:
+            if self._auditor is None:
+                self._auditor = await Database.open(self._target(AUDITOR), max_size=2)
+            return self._auditor
 
 
 async def _insert(auditor: Database, row: Row) -> None:

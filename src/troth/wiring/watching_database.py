@@ -33,6 +33,7 @@ class DatabaseWatch:
     def __init__(self, database: DatabasePart, clock: Clock) -> None:
         self._database, self._clock = database, clock
         self._auditor: Database | None = None
+        self._opening = asyncio.Lock()
         self._asking: asyncio.Task[dict[str, tuple[bool, int]]] | None = None
 
     def sources(self) -> tuple[Watched, ...]:
@@ -93,9 +94,10 @@ class DatabaseWatch:
         return {row["name"]: (row["streaming"], row["lag"]) for row in rows}
 
     async def _connected(self) -> Database:
-        if self._auditor is None:
-            self._auditor = await Database.open(self._database.target(AUDITOR), max_size=2)
-        return self._auditor
+        async with self._opening:
+            if self._auditor is None:
+                self._auditor = await Database.open(self._database.target(AUDITOR), max_size=2)
+            return self._auditor
 
     async def _look_at_alarms(self) -> Look:
         alarms = await self.alarms()
