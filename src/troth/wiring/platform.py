@@ -237,7 +237,8 @@ class Platform:
                 Duty(name="health of instances", every=EVERY_LOOK_SECONDS, work=self._services.tending.look),
                 Duty(
                     name="certificates",
-                    every=self._renewal_seconds(),
+                    # Due at two thirds of a life: often enough not to miss the last third.
+                    every=min(60.0, self._settings.certificates.lifetime_minutes * 60 / 12),
                     work=self._renew,
                     limit=60.0 + REPLACEMENT_SECONDS * self._services.size,
                 ),
@@ -306,10 +307,6 @@ class Platform:
     async def _open_post(self, _: Tell) -> str:
         mail = self._settings.mail
         return f"by {mail.host}, over TLS" if mail else ""
-
-    def _renewal_seconds(self) -> float:
-        """Renewal is due at two thirds of a life; look often enough not to miss the last third."""
-        return min(60.0, self._settings.certificates.lifetime_minutes * 60 / 12)
 
     def _web(self) -> WebConfiguration:
         return WebConfiguration(
