@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from troth.core.errors import PlatformError
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.deployment import Deployment, Tally, judge_release
+from troth.hosting.edge_log import Ledger
 from troth.hosting.instance import Instance, Prepared, Release
 from troth.hosting.instances import Fleet
 from troth.hosting.ports import free_ports
 from troth.hosting.supervisor import Supervisor
+from troth.hosting.tending import Tender
 
 SERVER = """
 import socket, sys
@@ -121,6 +124,15 @@ async def test_a_release_takes_over_beside_the_old_one_and_the_way_back_is_insta
     assert (await hall.deployment.go_back()).name == "one"
     assert hall.serving() == ["one", "one"]
     assert {one.process.pid for one in hall.fleet.instances if one.process} == pids, "nothing was started"
+
+
+async def test_what_rests_is_nobodys_patient(hall: Hall) -> None:
+    """Replaced, it would come back into balancing."""
+    await hall.take_over("two")
+    tender = Tender(hall.fleet, Ledger(), clock=hall.supervisor.clock)
+    tender.look(time.monotonic())
+    assert len(hall.fleet.instances) == 4
+    assert {one.release for one in tender.seen} == {"two"}
 
 
 async def test_the_release_after_next_lets_the_first_go(hall: Hall) -> None:

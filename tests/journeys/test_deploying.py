@@ -13,13 +13,13 @@ from support.rounds import in_many_rounds, tell
 from troth.hosting.spike import Flood, flood
 
 ERRING = """
-import time
-_good, _began = app, time.monotonic()
+_good = app
 async def app(scope, receive, send):
-    if scope["type"] == "http" and time.monotonic() - _began > 4:
+    if scope.get("path", "").startswith("/assets/"):
         raise ValueError("a defect of this release")
     await _good(scope, receive, send)
 """
+"""What it is asked at first it answers well."""
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), in_many_rounds]
 

@@ -85,6 +85,11 @@ class Fleet:
         """All that have not stopped, in the order in which they came."""
         return tuple(self._instances)
 
+    @property
+    def of_release(self) -> tuple[Instance, ...]:
+        """Without those of another release, which are kept for a way back, or are about to take over."""
+        return tuple(one for one in self._instances if one.release == self.release)
+
     async def add(
         self, *, release: Release | None = None, beside: Instance | None = None, held: bool = False
     ) -> Instance:
@@ -284,12 +289,7 @@ class Fleet:
                 raise outcome
 
     def _staying(self) -> list[Instance]:
-        """Without those of another release, which are kept for a way back."""
-        return [
-            one
-            for one in self._instances
-            if one.phase not in ("draining", "stopped") and one.release == self.release
-        ]
+        return [one for one in self.of_release if one.phase not in ("draining", "stopped")]
 
     def _others_serve(self, old: Instance, new: Instance) -> bool:
         return any(one.phase == "ready" and one.balanced for one in self._instances if one not in (old, new))

@@ -89,13 +89,13 @@ class Tender:
         Only what two looks in a row saw is acted upon: after the whole machine stood still, everybody seems
         to hang at the first.
         """
-        self.seen = self.observer.observe(self._fleet.instances, now)
+        self.seen = self.observer.observe(self._fleet.of_release, now)
         self._note_ill(now)
         judgement = judge(self.seen, self.policy, self._past(now))
         self._note_alarm(judgement.alarm)
         before = self._suspected
         self._suspected = frozenset((one.name, one.generation, one.action) for one in judgement.verdicts)
-        by_key = {(one.slot, one.generation): one for one in self._fleet.instances}
+        by_key = {(one.slot, one.generation): one for one in self._fleet.of_release}
         return tuple(
             one
             for one in judgement.verdicts
