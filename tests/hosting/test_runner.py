@@ -26,6 +26,9 @@ async def app(scope, receive, send):
         return
     if scope["path"] == "/raises":
         raise ValueError("nobody catches this")
+    if scope["path"] == "/reads":
+        await answer(send, read(scope["query_string"].decode()))
+        return
     if scope["path"] == "/hangs":
         hang_for_ever()
     if scope["path"] == "/slow":
@@ -34,6 +37,16 @@ async def app(scope, receive, send):
     body = os.environ["GREETING"].encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
+
+def read(path):
+    try:
+        return open(path).read()
+    except OSError as error:
+        return type(error).__name__
+
+async def answer(send, text):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 def hang_for_ever():
     print("hangs", flush=True)
@@ -185,4 +198,16 @@ async def test_a_loop_that_hangs_no_longer_tells_and_writes_down_where_it_stands
     assert await asyncio.to_thread(process.wait, 5) == -signal.SIGABRT
     assert stage.pulse.read() == last
     assert "in hang_for_ever" in stage.log.read_text()
+    connection.close()
+
+
+async def test_an_application_reads_its_own_folder_and_not_the_state_in_it(stage: Stage) -> None:
+    stage.start()
+    await stage.until_ready()
+    (stage.folder / "state" / "later").write_text("secret")
+    connection = stage.connect(stage.keeper)
+    assert b"async def app" in get(connection, f"/reads?{stage.folder / 'toy_application.py'}")[1]
+    for name in ("root.key", "later"):
+        assert get(connection, f"/reads?{stage.state / name}")[1] == b"PermissionError"
+    assert get(connection, "/reads?/proc/1/environ")[1] == b"PermissionError"
     connection.close()

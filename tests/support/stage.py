@@ -7,6 +7,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from support.waiting import until, until_answered
 from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
 from troth.core.process import Endpoint
@@ -31,6 +33,10 @@ class Stage:
         self.endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
         self.log = folder / "log"
         self.pulse = PulseFile(folder / "pulse")
+        self.state, self.temporary = folder / "state", folder / "temporary"
+        self.state.mkdir()
+        (self.state / "root.key").write_text("secret")
+        self.temporary.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "toy_application.py").write_text(application)
 
@@ -53,6 +59,7 @@ class Stage:
             environment={"GREETING": "hello", **environment},
             pulse=self.pulse.path,
         )
+        instance = msgspec.structs.replace(instance, forbidden=self.state, temporary=self.temporary)
         file = self.folder / "instance.json"
         file.write_bytes(encode(instance))
         argv = (sys.executable, "-I", "-m", "troth.hosting.runner", str(file))

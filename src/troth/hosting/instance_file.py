@@ -12,6 +12,7 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `folder` is put on sys.path; `environment` is set before `target` is imported. Callers must show a
     certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for. `pulse` is the file in
     which the instance tells how it goes and the keeper whether it may be sent requests.
+    An application sees nothing below `forbidden`, the platform's state, and writes to `temporary` alone.
     """
 
     name: str
@@ -27,3 +28,5 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     environment: dict[str, str] = {}
     drain_seconds: float = 8.0
     pulse: Path | None = None
+    forbidden: Path | None = None
+    temporary: Path | None = None

@@ -4,7 +4,8 @@ It answers `/.troth/ready` itself: 200 once the application's lifespan startup i
 while the keeper holds it back; `/.troth/started` does not mind being held back. On SIGTERM it finishes what
 is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0; when the startup fails it
 leaves with 1. SIGABRT makes every thread write down where it stands before the process ends, also in a loop
-that no longer turns.
+that no longer turns. Before any code of an application is loaded, the process gives up what it does not need
+(`hosting/confinement.py`).
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from troth.hosting.confinement import confine
 from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH, STARTED_PATH
 from troth.hosting.instance_file import InstanceFile
@@ -235,6 +237,7 @@ def main(arguments: list[str]) -> int:
     """The process: `arguments` is the path of INSTANCE.json."""
     faulthandler.enable()
     instance = decode(Path(arguments[0]).read_bytes(), InstanceFile)
+    print(f"{instance.name} is held to: {', '.join(confine(instance))}", file=sys.stderr)  # noqa: T201
     return uvloop.run(serve(instance))
 
 

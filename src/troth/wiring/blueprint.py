@@ -1,5 +1,6 @@
 """What an instance of a service is started with: its place, its certificates, its file and its process."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -138,6 +139,9 @@ class Blueprint:
         self, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles, release: Release
     ) -> InstanceFile:
         client = self._certificates.issue(Holder(trust="apps", name=turn, usage="client"))
+        temporary = self._state.run / "instances" / f"{turn}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o700, parents=True)
         return InstanceFile(
             name=slot,
             kind="app",
@@ -147,8 +151,11 @@ class Blueprint:
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
+            forbidden=self._state.root,
+            temporary=temporary,
             environment={
                 **release.environment,
+                "TMPDIR": str(temporary),
                 "TROTH_API_URL": f"https://{self._private}",
                 "TROTH_API_CA": str(self._certificates.ca("instances")),
                 "TROTH_API_CERTIFICATE": str(client.certificate),
