@@ -13,6 +13,7 @@ from support.browser import Browser, WebAccess
 from support.client import GOOD, get_code, hidden, redeem
 from support.client_keys import EC_KEY, public_jwk, sign
 from support.clients import add_client, invite
+from support.documents import EVERYTHING, collections
 from support.factors import add_app, code_of, half_signed_in, require_factor
 from support.losing import LosingDatabase, losing
 from support.postgres import Server
@@ -30,6 +31,8 @@ from troth.core.db import Database
 from troth.core.errors import OutcomeUnknown
 from troth.core.policy import TenantPolicy
 from troth.core.secret import new_token
+from troth.data.documents import Documents
+from troth.data.grants import Caller, read_grants
 from troth.data.roles import APP, OWNER
 
 SIGNER: dict[str, Any] = {
@@ -257,6 +260,29 @@ async def test_signing_keys_change_once(lossy: Lossy) -> None:
     assert await lossy.told("signing_key.rotated") == 1
 
 
+async def test_a_document_is_written_once_and_changed_once(lossy: Lossy) -> None:
+    documents, caller = await writer(lossy)
+    with lossy.app.lost_after("document_create"):
+        made = await documents.create(caller, "tickets", {"title": "first"})
+    with lossy.app.lost_after("document_update"):
+        changed = await documents.replace(caller, "tickets", made.id, {"title": "second"}, frozenset({1}))
+    assert changed.version == 2
+    assert await documents_of(lossy) == 1
+
+
+async def documents_of(lossy: Lossy) -> int:
+    return await lossy.web.auditor.fetchval(
+        "select count(*) from troth.document where tenant_id = $1", lossy.house.tenant.id
+    )
+
+
+async def writer(lossy: Lossy) -> tuple[Documents, Caller]:
+    begun = await lossy.house.begin()
+    documents = Documents(lossy.app, lossy.web.ring, collections())
+    grants = read_grants(EVERYTHING)
+    return documents, Caller(lossy.house.tenant.id, lossy.house.person, begun.session.id, grants)
+
+
 # Told as unknown ------------------------------------------------------------------------------------------
 
 
@@ -337,3 +363,12 @@ async def test_mail_that_was_taken_is_sent_by_its_next_round_and_not_twice_by_th
     with lossy.owner.lost_after("take_mail"), pytest.raises(OutcomeUnknown):
         await lossy.owner.fetch(take, 1000, timedelta(0), idempotent=False)
     assert await lossy.rows("mail_order", "attempts = 1") == 1
+
+
+async def test_a_document_that_was_removed_is_told_as_unknown(lossy: Lossy) -> None:
+    documents, caller = await writer(lossy)
+    made = await documents.create(caller, "tickets", {"title": "gone"})
+    assert await documents_of(lossy) == 1
+    with lossy.app.lost_after("document_delete"), pytest.raises(OutcomeUnknown):
+        await documents.delete(caller, "tickets", made.id, None)
+    assert await documents_of(lossy) == 0
