@@ -90,7 +90,7 @@ class DatabaseWatch:
             return None
 
     async def _ask(self) -> dict[str, tuple[bool, int]]:
-        rows = await (await self._connected()).fetch(_STANDBYS)
+        rows = await (await self._connected()).fetch(_STANDBYS, idempotent=True)
         return {row["name"]: (row["streaming"], row["lag"]) for row in rows}
 
     async def _connected(self) -> Database:
