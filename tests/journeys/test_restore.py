@@ -13,6 +13,7 @@ from support import console
 from support.backups import BackedUp, OnePlatform
 from support.person import signed_in, ticket
 from support.platform import ANNA, EXAMPLE, Troth, ended, state_folder, until
+from support.rounds import in_many_rounds
 from troth.core.db import Database
 from troth.data.backups.kept_keys import gather, keep
 from troth.data.recovery import backup_key, fingerprint, kept_keys_key, read_recovery_key
@@ -24,7 +25,10 @@ RUNBOOK = Path(__file__).parents[2] / "docs" / "restore.md"
 pytestmark = [pytest.mark.timeout(600)]
 
 
-async def test_the_runbook_brings_everything_back_on_an_empty_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "members", [1, pytest.param(3, marks=[pytest.mark.chaos, in_many_rounds])], ids=["one", "three"]
+)
+async def test_the_runbook_brings_everything_back_on_an_empty_machine(tmp_path: Path, members: int) -> None:
     with state_folder() as root:
         lost = Troth(root, members=1)
         with ended(lost):
@@ -36,7 +40,7 @@ async def test_the_runbook_brings_everything_back_on_an_empty_machine(tmp_path: 
             await has_canaries(lost)
             await store_everything(lost, tmp_path)
         shutil.rmtree(root)
-        found = Troth(root, members=1)
+        found = Troth(root, members=members)
         write_configuration(found, tmp_path)
         with ended(found):
             outcomes = console.run(
@@ -47,6 +51,7 @@ async def test_the_runbook_brings_everything_back_on_an_empty_machine(tmp_path: 
             async with signed_in(found, ANNA) as anna:
                 tickets = await anna.all("tickets")
             assert "Lift" in [one["title"] for one in tickets]
+            await found.whole(seconds=180)  # every other member was built from the restored one, and follows
 
 
 async def has_canaries(running: Troth) -> None:
@@ -81,7 +86,7 @@ def write_configuration(running: Troth, folder: Path) -> None:
     text = (folder / "troth.toml").read_text()
     ports = f"https_port = {running.https_port}\nhttp_port = {running.http_port}\n"
     text = text.replace("[edge]\n", f"[edge]\n{ports}", 1)
-    text = text.replace("\nmembers = 3\n", "\nmembers = 1\n", 1)
+    text = text.replace("\nmembers = 3\n", f"\nmembers = {running.members}\n", 1)
     (folder / "troth.toml").write_text(text)
 
 

@@ -104,7 +104,8 @@ async def stage(cluster: Cluster, tmp_path: Path, kind: Kind) -> AsyncGenerator[
             assert not processes.leftovers(kept.state.root)
 
 
-@pytest.mark.parametrize("kind", ["sftp", pytest.param("s3", marks=in_many_rounds)])
+@in_many_rounds
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
 async def test_a_black_hole_in_the_middle_of_a_backup(
     stage: Stage, kind: Kind, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,9 @@ async def test_a_base_backup_that_is_deleted_is_missed_and_the_next_one_is_full(
         await kept.backed_up(3)
         assert kept.part.shelf.catalogue.backups[-1].kind == "full"
         await kept.untroubled()
+        assert await kept.verdict() == "broken"  # until the ruin is cleared away, after one more backup
+        assert not (await kept.take())["failure"]
+        await kept.backed_up(4)
         assert await kept.verdict() == "proved"
 
 

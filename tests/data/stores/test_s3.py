@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from troth.core.clock import SystemClock
 from troth.core.secret import Secret
 from troth.data.stores.credentials import AccessKey
 from troth.data.stores.opening import StoreSettings, open_store
-from troth.data.stores.s3 import S3Place, S3Store
+from troth.data.stores.s3 import ABANDONED, S3Place, S3Store
 from troth.data.stores.s3_requests import Answer, S3Requests
-from troth.data.stores.s3_uploads import PART_BYTES, Part, known_parts, unfinished
+from troth.data.stores.s3_uploads import PART_BYTES, Part, abort_unfinished, known_parts, unfinished
 from troth.data.stores.store import ObjectMissing, StoreError, Unreachable
 from troth.data.stores.waiting import Patience
 
@@ -71,7 +72,7 @@ from typing import Any
 from support.s3_server import KEY
 from support.stores import pieces_of
 from troth.core.clock import SystemClock
-from troth.data.stores.s3 import S3Place, S3Store
+from troth.data.stores.s3 import ABANDONED, S3Place, S3Store
 
 async def main():
     endpoint, region, bucket, ca, file = sys.argv[1:]
@@ -122,6 +123,21 @@ async def test_a_killed_upload_sends_only_what_the_store_has_not(
     assert "'partNumber': '3'" in sent[0]
     assert await read_all(store.get("base/large")) == content
     await store.close()
+    await requests.close()
+
+
+async def test_an_upload_that_nobody_resumes_is_given_up_in_time(s3_server: S3Server, bucket: str) -> None:
+    await s3_server.make_bucket(bucket)
+    requests = s3_server.requests(bucket)
+    await requests.ask("POST", "troth/base/left", {"uploads": ""})
+    now = CLOCK.now()
+    two_days_ago, later = (
+        f"{instant:%Y-%m-%dT%H:%M:%SZ}" for instant in (now - ABANDONED, now + timedelta(minutes=1))
+    )
+    assert await abort_unfinished(requests, "troth/", two_days_ago) == 0
+    assert await unfinished(requests, "troth/base/left")
+    assert await abort_unfinished(requests, "troth/", later) == 1
+    assert not await unfinished(requests, "troth/base/left")
     await requests.close()
 
 

@@ -30,6 +30,7 @@ from troth.data.backups.manifest import (
     segment_object,
 )
 from troth.data.backups.planning import LogFile
+from troth.data.backups.vault import ahead
 from troth.data.backups.wal import SEGMENT_BYTES, history_timeline
 from troth.data.backups.wal_server import Fetch
 from troth.data.sealing import SealError
@@ -118,9 +119,10 @@ class Objects:
         nothing counts before the iteration has ended.
         """
         digest = hashlib.sha256()
-        opened = self._open(file.name, self._arriving(file, kept, digest.update, count), file.plain)
+        arriving = self._arriving(file, kept, digest.update, count)
+        opened = self._open(file.name, ahead(arriving), file.plain)
         try:
-            async with closing(opened):
+            async with closing(arriving), closing(opened):
                 async for piece in opened:
                     yield piece
             if not equal(digest.digest(), bytes.fromhex(file.sha256)):
@@ -153,7 +155,7 @@ class Objects:
         with kept.open("a+b", buffering=0) as local:
             local.seek(0)
             while piece := await asyncio.to_thread(local.read, PIECE_BYTES):
-                hash_it(piece)
+                await asyncio.to_thread(hash_it, piece)
                 count(len(piece))
                 yield piece
             failed = 0
@@ -163,8 +165,7 @@ class Objects:
                         async for piece in coming:
                             if local.tell() + len(piece) > file.size:
                                 raise Damaged(file.name, "it is longer than the manifest says")
-                            await asyncio.to_thread(_write_all, local, piece)
-                            hash_it(piece)
+                            await asyncio.to_thread(_keep, local, piece, hash_it)
                             count(len(piece))
                             yield piece
                     if local.tell() < file.size:
@@ -207,6 +208,11 @@ def _write_all(out: BinaryIO, piece: bytes) -> None:
     view = memoryview(piece)
     while view:
         view = view[out.write(view) :]
+
+
+def _keep(out: BinaryIO, piece: bytes, hash_it: Callable[[bytes], None]) -> None:
+    _write_all(out, piece)
+    hash_it(piece)
 
 
 def log_fetcher(objects: Objects, files: tuple[LogFile, ...]) -> Fetch:
