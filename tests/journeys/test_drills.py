@@ -11,6 +11,7 @@ from troth.wiring.drilling import DRILL_ROLE
 
 DRILLED = {
     "hosting.balancing",
+    "hosting.monitoring",
     "hosting.restart",
     "hosting.replacement",
     "data.passwords",
@@ -38,7 +39,9 @@ async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, supe
     assert done.status == 0, done.output
     assert set(drills) == DRILLED
     for one in drills.values():
-        assert (one["before"], one["during"], one["after"]) == ("proved", "broken", "proved"), one
+        # Alerts of this platform are told to nobody: that it is watched well is no proof.
+        well = "unknown" if one["promise"] == "hosting.monitoring" else "proved"
+        assert (one["before"], one["during"], one["after"]) == (well, "broken", well), one
     left = await superuser.fetchval("select count(*) from troth.person where $1 = any (roles)", DRILL_ROLE)
     assert left == 0
     strange = (
