@@ -9,7 +9,7 @@ import pytest
 from support.access import HeldClock
 from support.postgres import Server
 from troth.core.db import Database
-from troth.core.errors import UsageError
+from troth.core.errors import Unavailable, UsageError
 from troth.data.roles import APP, AUDITOR
 from troth.hosting.watch.history import MOST_SERIES, Point, Rollup
 from troth.hosting.watch.metrics import Sample
@@ -43,10 +43,14 @@ def test_a_moment_has_no_more_series_than_the_bound() -> None:
 class Past:
     """A history whose time the test passes."""
 
-    def __init__(self, postgres: Server) -> None:
+    def __init__(self, auditor: Database) -> None:
         self.clock = HeldClock()
         self.value = 1.0
-        self.history = History(postgres.target, lambda: lag(self.value), self.clock)
+
+        async def connected() -> Database:
+            return auditor
+
+        self.history = History(connected, lambda: lag(self.value), self.clock)
 
     async def pass_seconds(self, seconds: int) -> None:
         self.clock.advance(seconds=seconds)
@@ -62,9 +66,11 @@ class Past:
 @pytest.fixture
 async def past(postgres: Server, owner_database: Database) -> AsyncGenerator[Past]:
     await owner_database.execute("delete from troth.metric_history")
-    found = Past(postgres)
+    auditor = await Database.open(postgres.target(AUDITOR), max_size=2)
+    found = Past(auditor)
     yield found
     await found.history.close()
+    await auditor.close()
 
 
 async def test_what_was_seen_is_read_back(past: Past) -> None:
@@ -118,13 +124,15 @@ async def test_the_auditor_writes_history_by_its_function_alone_and_the_applicat
         await app.close()
 
 
-async def test_without_a_leader_rows_wait_bounded_and_nothing_waits_for_them(postgres: Server) -> None:
-    nobody = HeldClock()
-    target = postgres.target(AUDITOR)
-    silent = type(target)((), target.user, target.ca, target.certificate, target.key)
-    history = History(lambda _: silent, lambda: lag(1.0), nobody)
+async def test_without_a_leader_rows_wait_bounded_and_nothing_waits_for_them() -> None:
+    clock = HeldClock()
+
+    async def connected() -> Database:
+        raise Unavailable("The database has no leader at present.")
+
+    history = History(connected, lambda: lag(1.0), clock)
     for _ in range(WAITING_ROWS * 2):
-        nobody.advance(seconds=10)
+        clock.advance(seconds=10)
         await history.work()
     waiting = history._waiting  # pyright: ignore[reportPrivateUsage]
     assert len(waiting) == WAITING_ROWS

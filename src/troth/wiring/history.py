@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from troth.core.clock import Clock, to_wire
-from troth.core.db import Database, DatabaseTarget
+from troth.core.db import Database
 from troth.core.errors import Unavailable, UsageError
-from troth.data.roles import AUDITOR
 from troth.hosting.plan import Action, Duty
 from troth.hosting.watch.history import STEPS, Point, Rollup, Row
 from troth.hosting.watch.metrics import METRICS, Sample
@@ -28,20 +27,19 @@ _log = logging.getLogger(__name__)
 
 
 class History:
-    """Writes as the auditor, who may call one function and change nothing else."""
+    """Writes as the auditor, who may call one function and change nothing else. `connected` gives its pool,
+    or raises Unavailable."""
 
     def __init__(
         self,
-        target: Callable[[str], DatabaseTarget],
+        connected: Callable[[], Awaitable[Database]],
         samples: Callable[[], Iterable[Sample]],
         clock: Clock,
     ) -> None:
-        self._target, self._samples, self._clock = target, samples, clock
+        self._connected, self._samples, self._clock = connected, samples, clock
         self._rollup = Rollup()
         self._waiting: deque[Row] = deque(maxlen=WAITING_ROWS)
         self._writing: asyncio.Task[None] | None = None
-        self._auditor: Database | None = None
-        self._opening = asyncio.Lock()
 
     def duties(self) -> tuple[Duty, ...]:
         return (Duty(name="history", every=EVERY_SECONDS, work=self.work),)
@@ -58,14 +56,11 @@ class History:
         return ""
 
     async def close(self) -> None:
-        """End what is under way, and the connection."""
+        """End what is under way."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
-        auditor, self._auditor = self._auditor, None
-        if auditor is not None:
-            await auditor.close()
 
     async def read(self, asked: dict[str, object]) -> dict[str, object]:
         """The points of one metric, all its series, since so many hours ago. Raises UsageError for a metric
@@ -90,6 +85,7 @@ class History:
             step,
             since,
             metric,
+            idempotent=True,
         )
         series: dict[str, list[dict[str, object]]] = {}
         for row in rows:
@@ -109,12 +105,6 @@ class History:
         except Unavailable as error:
             # A failover: the members' own alarms tell of it, and what waits is written after it.
             _log.info("the history waits: %s", error.public)
-
-    async def _connected(self) -> Database:
-        async with self._opening:
-            if self._auditor is None:
-                self._auditor = await Database.open(self._target(AUDITOR), max_size=2)
-            return self._auditor
 
 
 async def _insert(auditor: Database, row: Row) -> None:

@@ -88,7 +88,7 @@ class Monitoring:
             settings, state.alerts, self.watch, senders(settings, self._clock), self._clock
         )
 
-        self._history = History(parts.database.target, self.watch.samples, self._clock)
+        self._history = History(self._database.connected, self.watch.samples, self._clock)
 
     # --- for the plan ---------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class DatabaseWatch:
 
     async def alarms(self) -> tuple[Alarm, ...]:
         """The alarms of the trail in the last week, without those of the probes."""
-        return await recent_alarms(await self._connected(), probes=PROBE_TENANT)
+        return await recent_alarms(await self.connected(), probes=PROBE_TENANT)
 
     async def close(self) -> None:
         """End the connection."""
@@ -90,10 +90,11 @@ class DatabaseWatch:
             return None
 
     async def _ask(self) -> dict[str, tuple[bool, int]]:
-        rows = await (await self._connected()).fetch(_STANDBYS, idempotent=True)
+        rows = await (await self.connected()).fetch(_STANDBYS, idempotent=True)
         return {row["name"]: (row["streaming"], row["lag"]) for row in rows}
 
-    async def _connected(self) -> Database:
+    async def connected(self) -> Database:
+        """The auditor's pool, which the history uses as well: a member takes few. Raises Unavailable."""
         async with self._opening:
             if self._auditor is None:
                 self._auditor = await Database.open(self._database.target(AUDITOR), max_size=2)
