@@ -46,7 +46,7 @@ TAG_BYTES: Final = 16
 SALT_BYTES: Final = 32
 HEADER_BYTES: Final = 72
 LEVEL: Final = 1
-"""Of what a database's pages hold, level 3 made nothing smaller and took almost five times the time."""
+"""Level 3 makes a database's pages smaller by 7 % at best, and takes two to five times the time."""
 
 _WINDOW_POWER: Final = 23
 """A reader refuses a frame that asks for more than 8 MiB of memory."""
@@ -74,7 +74,7 @@ async def seal_stream(key: Secret, pieces: AsyncIterator[bytes], context: bytes)
     """
     writer = ArchiveWriter(key, context)
     yield writer.header
-    async for batch in _batches(pieces):
+    async for batch in batches(pieces):
         for chunk in await asyncio.to_thread(writer.add, batch):
             yield chunk
     for chunk in await asyncio.to_thread(writer.finish):
@@ -90,7 +90,7 @@ async def open_stream(
     end only: what came out counts once the iteration has ended without an error.
     """
     reader = ArchiveReader(key, context, limit=limit)
-    async for batch in _batches(pieces):
+    async for batch in batches(pieces):
         reader.feed(batch)
         while plain := await asyncio.to_thread(_read_some, reader):
             for piece in plain:
@@ -275,10 +275,13 @@ def _read_some(reader: ArchiveReader) -> list[bytes]:
     return pieces
 
 
-async def _batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in pieces worth a thread: _BATCH_BYTES each, the last one shorter."""
     waiting = bytearray()
     async for piece in pieces:
+        if not waiting and len(piece) == _BATCH_BYTES:
+            yield piece
+            continue
         view = memoryview(piece)
         while view:
             taken = view[: _BATCH_BYTES - len(waiting)]

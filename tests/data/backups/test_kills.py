@@ -93,12 +93,14 @@ async def test_a_backup_that_is_killed_is_none_and_the_next_one_is_whole(backups
     await child.wait()
     await until(lambda: not any(tool.is_running() for tool in tools), 20)
     inventory = await backups.vault.inventory()
-    assert (inventory.catalogue.backups, inventory.damaged) == (before, ())
+    finished = [one for one in inventory.catalogue.backups if one not in before]
+    assert len(finished) <= (step == STEPS[-1])  # the manifest may have been stored before the kill
+    assert not inventory.damaged
     again = await begin(backups, backups.folder)
     made = await follow(backups, again, "")
     await again.wait()
     found = (await backups.vault.inventory()).catalogue
-    assert [one.id for one in found.backups] == [*(one.id for one in before), made]
+    assert [one.id for one in found.backups] == [*(one.id for one in (*before, *finished)), made]
     await leaves_nothing_for_ever(backups)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import msgspec
 
 from troth.core.secret import Secret
-from troth.data.archive import context_of, open_stream, seal_stream
+from troth.data.archive import batches, context_of, open_stream, seal_stream
 from troth.data.backups.manifest import (
     BASE,
     MANIFEST_BYTES,
@@ -25,7 +25,8 @@ from troth.data.sealing import SealError
 from troth.data.stores.store import Entry, ObjectMissing, Store, Stored, StoreError, Unreachable
 
 _AHEAD = 4
-"""Pieces of about a mebibyte that wait between two stages, so that reading, sealing and sending overlap."""
+"""Pieces that wait between two stages, so that reading, sealing and sending overlap: of 4 MiB before they are
+sealed (a pipe gives them in much smaller ones, of which four would be no supply), of 1 MiB behind."""
 
 
 class PartOfStore:
@@ -95,7 +96,7 @@ class Vault:
                 yield piece
 
         async with (
-            contextlib.aclosing(ahead(counted())) as read,
+            contextlib.aclosing(ahead(batches(counted()))) as read,
             contextlib.aclosing(ahead(seal_stream(self._key, read, context_of("backup", name)))) as sealed,
         ):
             stored = await self._store.put(name, sealed)
