@@ -47,11 +47,11 @@ def catalogues_rubbish(_: Cluster, member: Member) -> None:
 
 
 def log_torn(cluster: Cluster, member: Member) -> None:
-    tear(cluster, member, 2000)
+    tear(cluster.replicas.binaries, member.data, 2000)
 
 
 def last_record_torn(cluster: Cluster, member: Member) -> None:
-    tear(cluster, member, 0)
+    tear(cluster.replicas.binaries, member.data, 0)
 
 
 async def standby_of(cluster: Cluster) -> Member:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from support.replicas import Cluster
 from support.waiting import until
+from troth.data.postgres import Binaries
 from troth.data.replicas import Member
 from troth.data.torn import read_log_end
 from troth.hosting.motion import working_in
@@ -42,13 +43,13 @@ def spoil_pages(file: Path, first: int, count: int) -> None:
         os.fsync(table.fileno())
 
 
-def tear(cluster: Cluster, member: Member, lost: int) -> None:
+def tear(binaries: Binaries, data: Path, lost: int) -> None:
     """The end of the log never reached the disk: so many bytes before the last record, and all after them."""
-    end = read_log_end(cluster.replicas.binaries, member.data)
+    end = read_log_end(binaries, data)
     assert end is not None
     at = end.last - lost
     high, low = divmod(at, 2**32)
-    file = member.data / "pg_wal" / f"{end.timeline:08X}{high:08X}{low // _SEGMENT:08X}"
+    file = data / "pg_wal" / f"{end.timeline:08X}{high:08X}{low // _SEGMENT:08X}"
     with file.open("r+b") as segment:
         segment.seek(at % _SEGMENT)
         segment.write(bytes(_SEGMENT - at % _SEGMENT))
