@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from troth.hosting import isolation, processes
-from troth.hosting.healing import Patient, judge_replacement, judge_restart
+from troth.hosting.healing import judge_replacement, judge_restart
+from troth.hosting.judging import Patient
 from troth.hosting.sentinels import PATIENCE_SECONDS, Replaced, Sentinels
 from troth.hosting.supervisor import Supervisor
 
