@@ -8,7 +8,7 @@ from pathlib import Path
 
 from troth.core.process import Endpoint
 from troth.hosting import network, processes
-from troth.hosting.network import parse_address, parse_table
+from troth.hosting.network import answering, parse_address, parse_table
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -46,3 +46,11 @@ def test_a_listener_of_the_platform_is_found_with_its_program(tmp_path: Path) ->
         process.kill()
     assert [one.endpoint for one in found] == [Endpoint("127.0.0.1", port)]
     assert (found[0].protocol, found[0].process.startswith("python")) == ("tcp", True)
+
+
+async def test_a_port_that_something_leads_out_of_loopback_is_found_from_the_public_side() -> None:
+    """127.0.0.2 stands for the public address."""
+    with socket.create_server(("127.0.0.1", 0)) as private, socket.create_server(("127.0.0.2", 0)) as led_out:
+        hidden, shown = private.getsockname()[1], led_out.getsockname()[1]
+        seen = await answering(("127.0.0.2",), (hidden, shown))
+    assert seen.answered == (Endpoint("127.0.0.2", shown),)

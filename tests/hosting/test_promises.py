@@ -6,7 +6,7 @@ import pytest
 
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace
-from troth.hosting.promises import Listener, judge_listeners
+from troth.hosting.promises import Answering, Listener, judge_listeners
 from troth.hosting.tls.hsts import judge_hsts
 
 FACE = PublicFace(
@@ -35,6 +35,16 @@ def test_a_private_socket_beyond_loopback_breaks_the_network_promise(exposed: Li
     finding = judge_listeners((EDGE, DATABASE, exposed), FACE)
     assert finding.verdict == "broken"
     assert str(exposed.endpoint) in finding.evidence
+
+
+def test_a_private_port_that_answers_at_a_public_address_breaks_the_network_promise() -> None:
+    answered = Answering(("203.0.113.5",), (Endpoint("203.0.113.5", 40001),))
+    finding = judge_listeners((EDGE, DATABASE), FACE, answered)
+    assert finding.verdict == "broken"
+    assert "203.0.113.5:40001" in finding.evidence
+    assert "none of their ports answers at 203.0.113.5" in (
+        judge_listeners((EDGE, DATABASE), FACE, Answering(("203.0.113.5",), ())).evidence
+    )
 
 
 def test_seeing_no_socket_at_all_proves_nothing() -> None:

@@ -1,16 +1,22 @@
 """Which sockets the platform listens on, read from /proc: the ground for saying what is public."""
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
 from troth.core.process import Endpoint
 from troth.hosting import processes
-from troth.hosting.promises import Listener
+from troth.hosting.promises import Answering, Listener
 
 _LISTEN = "0A"
 _UNCONNECTED = "07"
 _TABLES = (("tcp", _LISTEN), ("tcp6", _LISTEN), ("udp", _UNCONNECTED), ("udp6", _UNCONNECTED))
+
+_ANSWER_SECONDS = 2.0
+"""Within this machine a port answers, or refuses, at once."""
+
+_AT_ONCE = 50
 
 
 def listeners(state: Path) -> tuple[Listener, ...]:
@@ -25,6 +31,25 @@ def every_listener() -> tuple[Endpoint, ...]:
     """Every listening TCP socket of this machine, whosever it is."""
     tables = (row for name, wanted in _TABLES[:2] for row in _read_table(name, wanted))
     return tuple(place for _, place, _ in tables)
+
+
+async def answering(addresses: tuple[str, ...], ports: tuple[int, ...]) -> Answering:
+    """Connect to each port at each address, side by side: who answers there, whatever listens on loopback."""
+    places = [Endpoint(address, port) for address in addresses for port in ports]
+    limit = asyncio.Semaphore(_AT_ONCE)
+    answers = await asyncio.gather(*(_answers(place, limit) for place in places))
+    return Answering(addresses, tuple(place for place, yes in zip(places, answers, strict=True) if yes))
+
+
+async def _answers(place: Endpoint, limit: asyncio.Semaphore) -> bool:
+    async with limit:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                _, writer = await asyncio.open_connection(place.host, place.port)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
 
 
 def parse_table(text: str, wanted: str) -> tuple[tuple[Endpoint, str], ...]:

@@ -39,11 +39,22 @@ class ServiceInstance(msgspec.Struct, frozen=True):
     ready: Callable[[], Awaitable[bool]]
 
 
+class Answering(msgspec.Struct, frozen=True):
+    """Private ports tried at the public addresses of this machine: where, and what answered there."""
+
+    addresses: tuple[str, ...]
+    answered: tuple[Endpoint, ...]
+
+
+_NOT_TRIED = Answering((), ())
+
+
 class HostingView(msgspec.Struct, frozen=True):
-    """What the probes need to see of a running platform."""
+    """What the probes need to see of a running platform. `answering` tries ports of public addresses."""
 
     face: PublicFace
     listeners: Callable[[], Awaitable[tuple[Listener, ...]]]
+    answering: Callable[[tuple[int, ...]], Awaitable[Answering]]
     instances: Callable[[], Awaitable[tuple[ServiceInstance, ...]]]
     acting: Callable[[], Awaitable[Acting]]
     now: Callable[[], datetime]
@@ -61,29 +72,44 @@ def probes(view: HostingView) -> tuple[Probe, ...]:
 
 
 async def probe_network(view: HostingView) -> Finding:
-    """List every listening socket; broken when anything but the edge's public ports leaves loopback."""
+    """List every listening socket, and try each private TCP port at the public addresses; broken when
+    anything but the edge's public ports leaves loopback, or answers there all the same."""
     listeners = await view.listeners()
-    return judge_listeners(listeners, view.face)
+    ports = {one.endpoint.port for one in private_listeners(listeners, view.face) if one.protocol == "tcp"}
+    return judge_listeners(listeners, view.face, await view.answering(tuple(sorted(ports))))
 
 
-def judge_listeners(listeners: tuple[Listener, ...], face: PublicFace) -> Finding:
+def private_listeners(listeners: tuple[Listener, ...], face: PublicFace) -> list[Listener]:
+    """All but the edge's public ports."""
+    public = {face.https_port, face.http_port}
+    return [one for one in listeners if not (one.process == "caddy" and one.endpoint.port in public)]
+
+
+def judge_listeners(
+    listeners: tuple[Listener, ...], face: PublicFace, answering: Answering = _NOT_TRIED
+) -> Finding:
     """The verdict on a list of sockets. Loopback alone is not a network of one's own, so never `proved`."""
     raw: dict[str, object] = {
-        "listeners": [f"{one.process} {one.protocol} {one.endpoint}" for one in listeners]
+        "listeners": [f"{one.process} {one.protocol} {one.endpoint}" for one in listeners],
+        "tried": list(answering.addresses),
+        "answered": [str(one) for one in answering.answered],
     }
     if not listeners:
         return Finding(
             "unknown", "No listening socket was found; the platform's processes cannot be seen.", raw
         )
-    public = {face.https_port, face.http_port}
-    private = [one for one in listeners if not (one.process == "caddy" and one.endpoint.port in public)]
+    private = private_listeners(listeners, face)
     exposed = [one for one in private if not ipaddress.ip_address(one.endpoint.host).is_loopback]
     if exposed:
         names = ", ".join(f"{one.process} on {one.endpoint}" for one in exposed)
         return Finding("broken", f"Reachable from outside the private side: {names}.", raw)
+    if answering.answered:
+        names = ", ".join(map(str, answering.answered))
+        return Finding("broken", f"Private ports answer at a public address: {names}.", raw)
+    tried = f", and none of their ports answers at {', '.join(answering.addresses)}"
     return Finding(
         "unknown",
-        f"All {len(private)} private sockets listen on loopback alone; "
+        f"All {len(private)} private sockets listen on loopback alone{tried if answering.addresses else ''}; "
         "a private network of its own is not set up on this machine.",
         raw,
     )

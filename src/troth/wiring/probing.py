@@ -59,7 +59,7 @@ from troth.wiring.declaration import (
     read_signins,
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
-from troth.wiring.firewall import Firewall
+from troth.wiring.firewall import Firewall, public_addresses
 from troth.wiring.hops import PrivateHops
 from troth.wiring.monitoring import Monitoring
 from troth.wiring.receipts import Receipts
@@ -202,7 +202,12 @@ class Probing:
                 if view.phase in _SERVING
             )
 
-        return hosting.HostingView(face, listeners, instances, self._rehearsal.acting, self._clock.now)
+        async def answering(ports: tuple[int, ...]) -> hosting.Answering:
+            return await network.answering(public_addresses(self._settings.edge.address), ports)
+
+        return hosting.HostingView(
+            face, listeners, answering, instances, self._rehearsal.acting, self._clock.now
+        )
 
     def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self._services.ready.is_ready(Endpoint.read(endpoint))
