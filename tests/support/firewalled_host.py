@@ -18,6 +18,7 @@ from troth.core.config import load_settings
 from troth.core.errors import TrothError
 from troth.core.settings import EdgeSettings, FirewallSettings, Settings
 from troth.core.state import State, open_state
+from troth.hosting import processes
 from troth.hosting.firewall import changing, promise
 from troth.hosting.firewall.nft import Nft
 from troth.hosting.firewall.rules import Opened, Policy
@@ -83,6 +84,18 @@ class Host(Bystander):
             time.sleep(0.1)
         return time.monotonic() - began
 
+    def guards(self, chain: str) -> int:
+        """How many processes would take the rules of this trial back."""
+        lines = (_command_line(one.pid) for one in processes.everything())
+        return sum(chain.encode() in line for line in lines)
+
+    def until_unguarded(self, chain: str) -> None:
+        """Returns once there is none."""
+        end = time.monotonic() + 60
+        while self.guards(chain):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
     def nft(self, transaction: str) -> None:
         self.nft_program.run(transaction)
 
@@ -105,6 +118,13 @@ class Host(Bystander):
 
     def _no_database(self, _: str) -> Any:
         raise AssertionError("nothing here is written to a database")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 if __name__ == "__main__":

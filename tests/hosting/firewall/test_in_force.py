@@ -83,7 +83,7 @@ def test_a_published_port_leads_around_neither_chain_and_is_told(net: Firewalled
 def test_without_confirmation_the_rules_go_by_themselves_even_if_who_applied_them_was_killed(
     net: Firewalled,
 ) -> None:
-    net.ask(MACHINE, "apply_and_die", seconds=2)
+    net.ask(MACHINE, "apply_and_die", seconds=5)
     assert net.ask(MACHINE, "standing")["condition"] == "on trial"
     net.ask(MACHINE, "until_gone")
     assert net.ask(MACHINE, "standing")["condition"] == "absent"
@@ -92,19 +92,27 @@ def test_without_confirmation_the_rules_go_by_themselves_even_if_who_applied_the
 
 
 def test_a_trial_of_other_rules_ends_with_the_confirmed_ones(confirmed: Firewalled) -> None:
-    confirmed.ask(MACHINE, "apply", seconds=2)
-    assert "wait to be confirmed already" in confirmed.refused(MACHINE, "apply")
-    assert confirmed.ask(MACHINE, "repair") == "", "the keeper leaves a trial alone"
+    confirmed.ask(MACHINE, "apply", seconds=1)
     confirmed.ask(MACHINE, "until_gone")
     assert confirmed.ask(MACHINE, "standing")["condition"] == "in force"
     assert reach(confirmed, OFFICE, HERE, 22) == ["connected"]
 
 
-def test_confirmed_rules_outlive_their_minute(net: Firewalled) -> None:
-    net.ask(MACHINE, "apply", seconds=1)
+def test_while_rules_are_on_trial_nobody_applies_others_and_the_keeper_waits(confirmed: Firewalled) -> None:
+    confirmed.ask(MACHINE, "apply")
+    assert "wait to be confirmed already" in confirmed.refused(MACHINE, "apply")
+    assert confirmed.ask(MACHINE, "repair") == ""
+    assert confirmed.ask(MACHINE, "standing")["condition"] == "on trial"
+    assert confirmed.ask(MACHINE, "revert") == "trial"
+    assert confirmed.ask(MACHINE, "standing")["condition"] == "in force"
+
+
+def test_what_would_take_the_rules_back_ends_when_they_are_confirmed(net: Firewalled) -> None:
+    chain = net.ask(MACHINE, "apply")
+    assert net.ask(MACHINE, "guards", chain=chain) == 1
     net.ask(MACHINE, "confirm")
     try:
-        reach(net, PUBLIC, HERE, 5432)  # waits for longer than the trial
+        net.ask(MACHINE, "until_unguarded", chain=chain)
         assert net.ask(MACHINE, "standing")["good"] is True
     finally:
         assert net.ask(MACHINE, "revert") == "all"
