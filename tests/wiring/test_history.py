@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import asyncpg
 import pytest
@@ -80,8 +81,7 @@ async def test_what_was_seen_is_read_back(past: Past) -> None:
     await past.pass_seconds(10)
     told = await past.history.read({"metric": LAG, "hours": 1})
     assert told["step_seconds"] == 10
-    series = told["series"]
-    assert isinstance(series, dict)
+    series = cast("dict[str, list[dict[str, float]]]", told["series"])
     assert [one["mean"] for one in series[KEY]] == [1.0, 7.0]
 
 
