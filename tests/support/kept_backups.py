@@ -131,7 +131,7 @@ class KeptBackups:
         finally:
             await owner.close()
 
-    async def backed_up(self, count: int = 1, *, seconds: float = 90) -> None:
+    async def backed_up(self, count: int = 1, *, seconds: float = 240) -> None:
         """Return once there are so many drills, the last of them passed."""
 
         async def drilled() -> bool:

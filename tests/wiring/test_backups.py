@@ -19,6 +19,8 @@ from troth.data.backups.tool import SLOT
 from troth.hosting import processes
 from troth.wiring.backup_bounds import Bounds
 
+pytestmark = pytest.mark.timeout(600)
+
 FULL_SPEED, SLOW = 0, 2_000_000
 
 
