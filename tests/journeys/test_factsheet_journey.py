@@ -90,7 +90,7 @@ async def test_broken_promises_turn_red_and_once_mended_green(platform: Troth, s
         assert "600,000 rounds" in red["data.passwords"]["evidence"]
         assert "silent" in red["data.replicas"]["evidence"]
         assert "portal 1" in red["hosting.balancing"]["evidence"]
-    await platform.whole()
+    await platform.whole(seconds=180)
     green = await platform.factsheet()
     assert [name for name, line in green.items() if line["verdict"] == "broken"] == []
     assert {name for name, line in green.items() if line["verdict"] == "proved"} >= PROVED
@@ -137,7 +137,6 @@ async def lost_standby(platform: Troth) -> AsyncGenerator[None]:
     finally:
         killing.cancel()
         await asyncio.gather(killing, return_exceptions=True)
-        await platform.whole(seconds=120)
 
 
 async def _kept_dead(platform: Troth, name: str) -> None:

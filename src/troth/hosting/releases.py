@@ -124,6 +124,7 @@ class Shelf:
                 copy = half / file.relative_to(folder)
                 copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 shutil.copy2(file, copy)
+                copy.chmod(0o700 if copy.stat().st_mode & 0o100 else 0o600)
             half.rename(goal)
         except OSError as error:
             shutil.rmtree(half, ignore_errors=True)

@@ -17,7 +17,7 @@ create policy auditor on troth.metric_history for select to troth_auditor using 
 grant select on troth.metric_history to troth_auditor;
 
 create function troth.write_history(p_step smallint, p_at timestamptz, p_points jsonb) returns void
-language sql security definer set search_path = troth, pg_temp as $$
+language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into troth.metric_history (step, at, points) values (p_step, p_at, p_points)
     on conflict do nothing;
     delete from troth.metric_history
