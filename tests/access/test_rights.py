@@ -57,8 +57,9 @@ WITH_THE_OWNERS_RIGHTS = {
     "refuse_ended_epoch",
     "write_history",
 }
-"""Each checks a link, a token or a living session itself before it changes anything, save two: one is a trigger, and
-one writes down what was measured. Those of administration, `admin_…`, begin with `troth.administer`."""
+"""Each checks a link, a token or a living session itself before it changes anything, save two: one is a
+trigger, and one writes down what was measured. Those of administration, `admin_…`, begin with
+`troth.administer`."""
 
 OF_THE_KEEPER = {"write_history"}
 

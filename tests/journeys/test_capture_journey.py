@@ -32,6 +32,7 @@ def by_name(captured: Captured, names: dict[str, str]) -> dict[str, Counter[str]
     return found
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(450)
 def test_nothing_on_loopback_but_tls_from_the_first_start_through_a_failover(report: Report) -> None:
     seen = report.journey
@@ -57,6 +58,7 @@ def test_nothing_on_loopback_but_tls_from_the_first_start_through_a_failover(rep
         assert set(verdicts) <= {"tls", "empty"}, (name, verdicts)
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(450)
 def test_a_planted_hop_in_plain_text_is_seen_among_them(report: Report) -> None:
     seen, planted = report.after, f"port {report.planted}"

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from troth.core.errors import PlatformError, UsageError
-from troth.core.secret import write_public
+from troth.core.secret import write_secret
 from troth.hosting.instance import Release
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -207,7 +207,7 @@ class Shelf:
             ) from error
 
     def _write(self, document: _Document) -> None:
-        write_public(self._file, msgspec.json.format(msgspec.json.encode(document)))
+        write_secret(self._file, msgspec.json.format(msgspec.json.encode(document)))
         self._document = document
 
 
