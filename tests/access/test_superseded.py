@@ -12,6 +12,7 @@ import pytest
 
 from support.access import Access, House, furnish
 from support.postgres import Server
+from support.rounds import in_many_rounds
 from support.waiting import until_answered
 from troth.access.endings import Feed
 from troth.access.errors import NoSession
@@ -24,6 +25,7 @@ from troth.data.postgres import find_binaries
 from troth.data.roles import APP, AUDITOR, OWNER, SUPERUSER, bootstrap
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_a_session_that_ended_on_the_new_leader_is_over_though_the_old_one_still_opens_it(
     tmp_path: Path,

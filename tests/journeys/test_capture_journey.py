@@ -10,6 +10,7 @@ import pytest
 
 from support.loopback import REDIRECT, RELAY, Report, in_a_namespace
 from support.platform import state_folder
+from support.rounds import in_many_rounds
 from troth.data.capture import Captured
 
 WAYS_IN_PLAIN_TEXT = 1
@@ -32,6 +33,7 @@ def by_name(captured: Captured, names: dict[str, str]) -> dict[str, Counter[str]
     return found
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(450)
 def test_nothing_on_loopback_but_tls_from_the_first_start_through_a_failover(report: Report) -> None:
@@ -58,6 +60,7 @@ def test_nothing_on_loopback_but_tls_from_the_first_start_through_a_failover(rep
         assert set(verdicts) <= {"tls", "empty"}, (name, verdicts)
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(450)
 def test_a_planted_hop_in_plain_text_is_seen_among_them(report: Report) -> None:

@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.platform import EXAMPLE, RESIDENTS, Troth, ended, state_folder, troth, until
 from support.receiver import Receiver, running_receiver
-from support.rounds import tell
+from support.rounds import in_many_rounds, tell
 from troth.core.reach import Visitor
 from troth.hosting import processes
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), in_many_rounds]
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from troth.data.stores.waiting import Patience
 from troth.hosting import processes
 from troth.wiring.backup_bounds import Bounds
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400), in_many_rounds]
 
 MEBIBYTE = 1 << 20
 SLOW = 2_000_000

@@ -25,7 +25,7 @@ from troth.data.recovery import backup_key
 from troth.data.roles import OWNER
 from troth.wiring.backup_bounds import Bounds
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400), in_many_rounds]
 
 WRITES = 300
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from support.backup_site import Site, now
+from support.rounds import in_many_rounds
 from troth.core.secret import Secret, write_secret
 from troth.core.settings import BackupSettings
 from troth.data.backups.drilling import Drilled, remember
@@ -51,6 +52,7 @@ async def test_a_good_backup_passes_and_tells_what_was_seen(site: Site) -> None:
     assert drilled.newest
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_rows_that_differ_from_what_was_recorded_fail_the_drill(site: Site) -> None:
     (first, *others) = site.recorded.tables
@@ -71,6 +73,7 @@ async def test_a_store_that_shows_an_older_state_fails_the_drill(site: Site) -> 
     assert "does not show backup 20991231T000000Z-00000000" in drilled.problem
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_keys_of_another_platform_fail_the_drill(site: Site, spoiled: Path, tmp_path: Path) -> None:
     store = await FolderStore.open(spoiled)
@@ -82,6 +85,7 @@ async def test_keys_of_another_platform_fail_the_drill(site: Site, spoiled: Path
     assert drilled.canaries == 0
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_a_lost_acknowledged_write_fails_the_drill(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = msgspec.structs.replace(site.log.receipts[0], number=2_000_000, lsn=site.log.receipts[0].lsn)

@@ -12,6 +12,7 @@ import pytest
 
 from support.backups import BackedUp, OwnServer
 from support.postgres import Server
+from support.rounds import in_many_rounds
 from troth.core.errors import PlatformError
 from troth.core.secret import Secret
 from troth.data.backups.fetching import Objects
@@ -165,7 +166,7 @@ LIES: dict[str, Callable[[Path], None]] = {"a flipped bit": flip, "cut short": c
 
 QUICK = {("a flipped bit", "base/*/data"), ("gone", "wal/*")}
 SPOILED = [
-    pytest.param(lie, what, marks=() if (lie, what) in QUICK else pytest.mark.chaos)
+    pytest.param(lie, what, marks=() if (lie, what) in QUICK else (pytest.mark.chaos, in_many_rounds))
     for what in ("base/*/data", "base/*/manifest", "wal/*")
     for lie in LIES
 ]
@@ -181,6 +182,7 @@ async def test_a_store_that_lies_is_found_out(copied: Place, lie: str, what: str
     assert not processes.leftovers(copied.folder)
 
 
+@in_many_rounds
 @pytest.mark.chaos
 async def test_what_lies_before_a_missing_segment_can_be_had_on_request(copied: Place) -> None:
     victims = sorted(copied.store.glob("wal/*"))

@@ -9,6 +9,7 @@ import pytest
 from support.firewalled import MACHINE, OFFICE, PUBLIC, Firewalled, firewalled
 from support.network import address
 from support.platform import EXAMPLE
+from support.rounds import in_many_rounds
 
 HERE, THERE = address(MACHINE), address(PUBLIC)
 
@@ -169,6 +170,7 @@ def test_the_verbs_refuse_to_lock_out_who_types_them_and_keep_what_was_confirmed
     assert net.ask(MACHINE, "revert") == "all"
 
 
+@in_many_rounds
 @pytest.mark.chaos
 def test_the_probe_proves_what_it_saw_from_outside_and_its_drill_turns_it_red(confirmed: Firewalled) -> None:
     before, during, after, evidence = confirmed.ask(MACHINE, "drill")["seen"]
