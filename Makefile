@@ -46,7 +46,7 @@ types: venv npm ## Types, strict
 
 unit: venv etcd openssl pebble certutil curl chromium ip nft npm ## The tests; ARGS="tests/core -k name" for some of them
 	$(call title,tests)
-	@pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 format: venv ## Format, and repair what can be repaired, the pages read from the source included
 	@ruff check --fix .
@@ -59,7 +59,7 @@ chaos: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## Ki
 
 chaos-short: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## The same, one round of each fault
 	$(call title,chaos, one round)
-	@TROTH_CHAOS_ROUNDS=1 pytest -n 2 --dist loadgroup --no-loadscope-reorder -m chaos --timeout 900 $(ARGS)
+	@TROTH_CHAOS_ROUNDS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m chaos --timeout 900 $(ARGS)
 
 bench: venv etcd h2load npm ## Measure against peers, as ratios
 	@python -m bench $(ARGS)

@@ -1,6 +1,11 @@
 """Fixtures that every room's tests may use."""
 
+from functools import cache
+from pathlib import Path
+
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from support.platform import platform
 from support.postgres import (
@@ -25,15 +30,27 @@ __all__ = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)
+PLATFORM = "platform"
+"""The work of the one worker that looks at the whole platform."""
+
+
+class ByPlatform(LoadFileScheduling):
+    """In several workers, what looks at the whole platform shares one; all else stays together by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return PLATFORM if _looks_at_all(str(self.config.rootpath / file)) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlatform:
+    return ByPlatform(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several workers, what looks at the whole platform shares one, which begins at once because it takes
-    the longest; all else stays together by file."""
-    items.sort(key=lambda item: not _looks_at_all(item))
-    for item in items:
-        group = "platform" if _looks_at_all(item) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What looks at the whole platform takes the longest, so it begins first."""
+    items.sort(key=lambda item: not _looks_at_all(str(item.path)))
 
 
-def _looks_at_all(item: pytest.Item) -> bool:
-    return "platform" in getattr(item, "fixturenames", ())
+@cache
+def _looks_at_all(file: str) -> bool:
+    return "platform: Troth" in Path(file).read_text()

@@ -26,7 +26,7 @@ from troth.data.roles import OWNER
 from troth.hosting.motion import working_in
 from troth.wiring.power_cut import set_torn_aside
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), in_many_rounds]
 
 WHOLE_SECONDS = 400.0
 """For a hang alone: half a minute until a member counts as stuck, and a copy, on a busy machine."""

