@@ -129,7 +129,7 @@ class SigningKeys:
             await self._add(domain, after=rows[0]["kid"], ahead=AHEAD)
             rows = await self._read(domain)
         if not any(row["signs"] for row in rows):
-            # A call's clock is its beginning: a key that another instance added while it ran signs from the next.
+            # A call's clock is its beginning: a key that was added while it ran signs from the next.
             rows = await self._read(domain)
         current = next((row for row in rows if row["signs"]), None)
         if current is None:
