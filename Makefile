@@ -59,7 +59,7 @@ chaos: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## Ki
 
 chaos-short: venv etcd openssl pebble certutil curl chromium ip nft faketime npm ## The same, one round of each fault
 	$(call title,chaos, one round)
-	@TROTH_CHAOS_ROUNDS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m chaos --timeout 900 $(ARGS)
+	@TROTH_CHAOS_ROUNDS=1 pytest -m chaos --timeout 900 $(ARGS)
 
 bench: venv etcd h2load npm ## Measure against peers, as ratios
 	@python -m bench $(ARGS)

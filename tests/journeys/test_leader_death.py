@@ -10,7 +10,7 @@ import pytest
 from support.load import Tally, Writer, stored
 from support.person import signed_in
 from support.platform import ANNA, MARKUS, Troth
-from support.rounds import ROUNDS, tell
+from support.rounds import ROUNDS, in_many_rounds, tell
 from troth.hosting import processes
 
 STORED_WITHIN = 60.0
@@ -25,7 +25,14 @@ async def test_killing_the_leading_database_loses_no_acknowledged_ticket(
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("victim", ["postgres", "member", "hung member"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("postgres", marks=in_many_rounds),
+        "member",
+        pytest.param("hung member", marks=in_many_rounds),
+    ],
+)
 @pytest.mark.parametrize("turn", range(ROUNDS))
 async def test_killing_leaders_in_turn(
     platform: Troth, capsys: pytest.CaptureFixture[str], turn: int, victim: str

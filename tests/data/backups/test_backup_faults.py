@@ -52,6 +52,7 @@ async def no_gap(backups: Backups) -> None:
     assert end.segment.start + reached > written - PAGE_BYTES
 
 
+@in_many_rounds
 async def test_a_leader_that_is_killed_during_a_backup_loses_nothing_and_the_log_follows_the_next_one(
     backups: Backups,
 ) -> None:
