@@ -9,8 +9,9 @@ import pytest
 
 from support.person import signed_in, ticket
 from support.platform import ANNA, Troth, ended, state_folder, troth, until
+from support.rounds import in_many_rounds
 
-pytestmark = [pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.chaos, in_many_rounds]
 
 
 async def test_a_flipped_bit_in_the_store_turns_the_promise_red_until_it_is_mended() -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.load import Tally, bombard, stored
 from support.person import signed_in
 from support.platform import ANNA, MARKUS, Troth, until
-from support.rounds import ROUNDS, tell
+from support.rounds import ROUNDS, in_many_rounds, tell
 from troth.hosting import processes
 
 
@@ -42,6 +42,7 @@ async def test_killing_an_instance_of_the_application_loses_no_page(
     await platform.whole()
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("turn", range(ROUNDS))

@@ -23,16 +23,10 @@ async def test_killing_the_leading_database_loses_no_acknowledged_ticket(
     await lose_the_leader(platform, "postgres", capsys)
 
 
+@in_many_rounds
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "victim",
-    [
-        pytest.param("postgres", marks=in_many_rounds),
-        "member",
-        pytest.param("hung member", marks=in_many_rounds),
-    ],
-)
+@pytest.mark.parametrize("victim", ["postgres", "member", "hung member"])
 @pytest.mark.parametrize("turn", range(ROUNDS))
 async def test_killing_leaders_in_turn(
     platform: Troth, capsys: pytest.CaptureFixture[str], turn: int, victim: str

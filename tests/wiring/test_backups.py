@@ -48,6 +48,8 @@ async def kept(
         assert not processes.leftovers(made.state.root)
 
 
+@pytest.mark.chaos
+@in_many_rounds
 async def test_the_first_backup_comes_by_itself_is_drilled_and_carries_its_digests(kept: KeptBackups) -> None:
     async with keeping(kept):
         await kept.backed_up()

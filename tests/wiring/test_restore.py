@@ -32,6 +32,8 @@ async def canaries(state: State) -> int:
         return await connection.fetchval("select count(*) from troth.canary_row")
 
 
+@pytest.mark.chaos
+@in_many_rounds
 async def test_a_restore_asks_before_it_replaces_anything(site: Site, tmp_path: Path) -> None:
     state = State(tmp_path / "s")
     unasked = restore(site, state)
