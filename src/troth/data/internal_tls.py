@@ -123,18 +123,20 @@ async def planted_hop() -> AsyncGenerator[Endpoint]:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
+    with (
+        contextlib.closing(writer),
+        contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError),
+    ):
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 1.0)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nplain\n")
         await writer.drain()
-    writer.close()
 
 
 async def _use(port: int) -> None:
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /planted HTTP/1.1\r\nHost: planted\r\n\r\n")
-            await reader.read(1024)
-            writer.close()
+            with contextlib.closing(writer):
+                writer.write(b"GET /planted HTTP/1.1\r\nHost: planted\r\n\r\n")
+                await reader.read(1024)
         await asyncio.sleep(_GAP)

@@ -110,9 +110,9 @@ def test_while_rules_are_on_trial_nobody_applies_others_and_the_keeper_waits(con
 
 def test_what_would_take_the_rules_back_ends_when_they_are_confirmed(net: Firewalled) -> None:
     chain = net.ask(MACHINE, "apply")
-    assert net.ask(MACHINE, "guards", chain=chain) == 1
-    net.ask(MACHINE, "confirm")
     try:
+        assert net.ask(MACHINE, "guards", chain=chain) == 1
+        net.ask(MACHINE, "confirm")
         net.ask(MACHINE, "until_unguarded", chain=chain)
         assert net.ask(MACHINE, "standing")["good"] is True
     finally:
