@@ -60,7 +60,7 @@ def check_header_members(header: Mapping[str, object]) -> None:
 def read_object(text: bytes) -> dict[str, object]:
     """A JSON object. Raises ValueError, also when a name is there twice: two readers of such a token could
     each see another value (RFC 8725 section 2.4)."""
-    value: object = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    value: object = _STRICT.decode(text.decode())
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return cast("dict[str, object]", value)
@@ -83,3 +83,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
