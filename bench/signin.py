@@ -138,7 +138,7 @@ async def measure(instance: Instance, signed: Signed) -> tuple[Entry, Entry]:
             rates.append((rate, bare))
             waits.append((wait, WAIT_AIM_MS))
     return (
-        entry("signin.flood-rate", rates, aim=RATE_AIM, unit="1/s"),
+        entry("signin.flood-rate", rates, aim=RATE_AIM, unit="sign-ins/s"),
         entry("signin.flood-others-p99", waits, aim=1.0, unit="ms", at_least=False),
     )
 
