@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,61 @@ def test_a_killed_command_leaves_no_process(platform: Platform) -> None:
     assert platform.running() == ()
 
 
-def test_a_killed_keeper_takes_everything_with_it_and_is_told(platform: Platform) -> None:
+def test_a_killed_keeper_is_started_again_and_takes_over_what_runs(platform: Platform) -> None:
+    up = platform.open("up")
+    read_until(up, "Ctrl-C stops everything")
+    before = platform.running()
+    keeper = keeper_of(before)
+    processes.send(keeper, signal.SIGKILL)
+    assert json.loads(platform.run("status", "--json").stdout)["condition"] != "stopped"
+    assert "taken over 3 processes" in read_until(up, "taken over")
+    assert {row for row in before if row != keeper} < set(platform.running())
+    status = json.loads(platform.run("status", "--json").stdout)
+    assert (status["condition"], status["taken_over"]) == ("ready", 3)
+    kept = {(one["name"], one["restarts"]) for one in status["processes"]}
+    assert kept == {("sleeper", 0), ("hider", 0), ("stubborn", 0)}
+
+    sleeper = next(row for row in platform.running() if "|sleeper|" in processes.mark_of(row))
+    processes.send(sleeper, signal.SIGKILL)
+    until(lambda: status_of(platform, "sleeper").get("restarts") == 1)
+    down = platform.run("down")
+    assert (down.returncode, platform.running()) == (0, ())
+    assert up.wait(10) == 0
+
+
+def test_a_killed_first_process_leaves_nothing(platform: Platform) -> None:
     up = platform.open("up")
     read_until(up, "Ctrl-C stops everything")
     seen = platform.running()
-    keeper = next(row for row in seen if "toy_platform" in command_of(row) and is_leaf_python(row, seen))
-    processes.send(keeper, signal.SIGKILL)
-    assert processes.wait_until_gone(seen, 5.0) == ()
-    assert up.wait(10) == 1
-    assert "The keeper ended by itself" in read_until(up, "keeper")
+    first = max((row for row in seen if "init.py" in command_of(row)), key=lambda row: row.started)
+    processes.send(first, signal.SIGKILL)
+    assert processes.wait_until_gone(seen, 10.0) == ()
+    up.wait(10)
+    assert platform.running() == ()
+
+
+def keeper_of(seen: tuple[processes.Process, ...]) -> processes.Process:
+    return next(row for row in seen if is_keeper(row))
+
+
+def is_keeper(row: processes.Process) -> bool:
+    """Not the first process, whose command line ends with the keeper's."""
+    command = command_of(row)
+    return "toy_platform" in command and "init.py" not in command and "setpriv" not in command
+
+
+def status_of(platform: Platform, name: str) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(platform.run("status", "--json").stdout)
+    kept: list[dict[str, Any]] = status.get("processes", [])
+    nothing: dict[str, Any] = {}
+    return next((one for one in kept if one["name"] == name), nothing)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def command_of(row: processes.Process) -> str:
@@ -145,11 +192,6 @@ def command_of_number(pid: int) -> str:
 )
 def test_instants_are_shown_as_people_say_them(instant: str, words: str) -> None:
     assert relative(instant, datetime(2026, 11, 23, 16, tzinfo=UTC)) == words
-
-
-def is_leaf_python(row: processes.Process, seen: tuple[processes.Process, ...]) -> bool:
-    """The keeper, not the first process, whose command line ends with the keeper's."""
-    return "init.py" not in command_of(row) and any(other.parent == row.pid for other in seen)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -86,6 +86,7 @@ def _plan(launch: Launch, supervisor: Supervisor, word: str) -> Plan:
         duties=(Duty(name="looking", every=0.1, work=look),),
         status={"members": report},
         actions={"factsheet": factsheet},
+        resumable=True,
     )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from troth.cli.screen import err, out
 from troth.core.state import State
 from troth.hosting import control, processes
+from troth.hosting.lock import is_held
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
@@ -32,10 +33,12 @@ def show_status(folder: Path, *, json: bool) -> int:
     try:
         answer = with_numbers_from_here(control.ask(state.control, {"do": "status"}), state)
     except control.NotRunning as error:
+        starting = state.lock.exists() and is_held(state)
         if json:
-            print('{"condition": "stopped", "ready": false}')  # noqa: T201
+            print(f'{{"condition": "{"starting" if starting else "stopped"}", "ready": false}}')  # noqa: T201
         else:
-            err.print(f"{error.public} ({state.root})", soft_wrap=True)
+            said = "The keeper is being started and does not answer yet." if starting else error.public
+            err.print(f"{said} ({state.root})", soft_wrap=True)
         return 1
     if json:
         json_module.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
@@ -62,6 +65,9 @@ def _show(answer: control.Answer) -> None:
     name = str(answer["platform"] or "The platform")
     facts = f"  started {_text(answer['since'])}, {megabytes:.0f} MB, version {answer['version']}"
     out.print(Text.assemble((name, "bold"), " is ", (condition, colour), (facts, "dim")), soft_wrap=True)
+    if answer.get("taken_over"):
+        words = f"The keeper before died; this one took over {answer['taken_over']} processes."
+        out.print(Text(words, "dim"), soft_wrap=True)
     for trouble in cast("list[str]", answer["troubles"]):
         out.print(Text.assemble(("! ", "yellow"), trouble), soft_wrap=True)
     if not answer["ready"]:

@@ -22,6 +22,7 @@ from troth.hosting.progress import (
     Failed,
     Reader,
     Ready,
+    Resumed,
     StepChange,
     Steps,
     Stopped,
@@ -110,6 +111,11 @@ class Session:
                 self._hide()
                 self._ready = True
                 say_welcome(summary, seconds, self._state, detached=self._detach)
+            case Resumed(taken_over, seconds):
+                out.print(
+                    f"The keeper died and was started again: it has taken over {taken_over} processes"
+                    f" ({seconds:.1f} s)."
+                )
             case Failed():
                 self._failed = event
             case Stopping():

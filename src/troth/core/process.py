@@ -10,7 +10,8 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `environment` is the whole environment: a child inherits nothing. `argv` never holds a secret, for any
     user of the machine may read it. `as_other_user` asks for a user id other than 0 when the platform runs
-    as root (PostgreSQL refuses root).
+    as root (PostgreSQL refuses root). `given` sums up what it reads when it starts: two that differ in it are
+    not the same process. `note` is for a later keeper, which finds the process running.
     """
 
     name: str
@@ -20,6 +21,8 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
     as_other_user: bool = False
     stop_seconds: float = 10.0
+    given: str = ""
+    note: dict[str, str] = {}
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -1,61 +1,83 @@
-"""One running child: started with exactly what its spec says, watched and signalled through its pidfd."""
+"""Processes as children of this one: they end with it. For what has no first process above it, and for
+whatever is to end with the keeper."""
 
 import asyncio
+import contextlib
 import os
-import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 
 from troth.core.errors import PlatformError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.crashes import open_log
+from troth.hosting.driver import About, Kept, command
 
 
 class Child:
-    """A child of this process. `ended` is set at its end: no thread, no polling.
+    """One process, watched and signalled through its pidfd, which becomes this object's. `ended` is set at
+    its end: no thread, no polling.
 
     Popen's own ways to signal are avoided: they reap a child that has ended, and its number, by which its
     process group is ended afterwards, could then belong to another.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.pid = process.pid
+    def __init__(self, pid: int, descriptor: int, reap: Callable[[], int]) -> None:
+        self.pid = pid
         self.ended = asyncio.Event()
-        self._process = process
-        self._descriptor = os.pidfd_open(process.pid)
-        asyncio.get_running_loop().add_reader(self._descriptor, self._note_end)
+        self._descriptor, self._reap = descriptor, reap
+        asyncio.get_running_loop().add_reader(descriptor, self._note_end)
 
     def send(self, number: signal.Signals) -> None:
         """Signal it; nothing happens when it has ended."""
-        if not self.ended.is_set():
+        if self.ended.is_set():
+            return
+        with contextlib.suppress(ProcessLookupError):  # reaped by the first process, and not heard of yet
             signal.pidfd_send_signal(self._descriptor, number)
 
     def reap(self) -> int:
-        """Call once, after its end: ends what is left of its process group and returns its exit status, or
-        minus the number of the signal that ended it."""
-        os.killpg(self.pid, signal.SIGKILL)
+        """See `Work.reap`."""
+        status = self._reap()
         os.close(self._descriptor)
-        return self._process.wait()
+        return status
 
     def _note_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._descriptor)
         self.ended.set()
 
 
-def spawn(spec: ProcessSpec, machine: isolation.Machine, mark: str) -> Child:
-    """Start it. Raises PlatformError when its program is missing, ConfigError when it cannot run as another
-    user."""
-    if shutil.which(spec.argv[0], path=spec.environment.get("PATH")) is None:
-        raise PlatformError(f"{spec.name} cannot start: the program {spec.argv[0]} is missing.")
-    argv = isolation.guard(spec.argv)
-    if spec.as_other_user:
-        argv = isolation.as_other_user(machine, argv)
-    try:
-        return Child(_open(spec, argv, mark))
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise PlatformError(f"{spec.name} cannot start: {reason}.", detail=str(error)) from error
+class OwnChildren:
+    """A driver that keeps nothing beyond this process."""
+
+    kind = "process"
+
+    def __init__(self, machine: isolation.Machine) -> None:
+        self._machine = machine
+
+    def start(self, about: About) -> Child:
+        """See `Driver.start`."""
+        argv = command(about.spec, self._machine)
+        try:
+            process = _open(about.spec, argv, about.mark)
+            return Child(process.pid, os.pidfd_open(process.pid), lambda: _reap(process))
+        except OSError as error:
+            raise cannot_start(about.spec, error) from error
+
+    def kept(self) -> tuple[Kept, ...]:
+        """Nothing."""
+        return ()
+
+
+def cannot_start(spec: ProcessSpec, error: OSError) -> PlatformError:
+    """The system's reason, for a person."""
+    reason = os.strerror(error.errno or 0)
+    return PlatformError(f"{spec.name} cannot start: {reason}.", detail=str(error))
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
 
 
 def _open(spec: ProcessSpec, argv: tuple[str, ...], mark: str) -> subprocess.Popen[bytes]:

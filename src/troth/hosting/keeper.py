@@ -5,6 +5,7 @@ It knows nothing of databases, tokens or certificates: `wiring` supplies a Plan.
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -20,9 +21,11 @@ from troth.core.state import State
 from troth.hosting import control, isolation, processes
 from troth.hosting.crashes import Exit, bound_log, describe
 from troth.hosting.duties import Duties
+from troth.hosting.first import find_first
 from troth.hosting.lock import hold_inherited, take
 from troth.hosting.plan import Action, Build, Launch, Plan, Report
-from troth.hosting.progress import Event, Failed, Progress, Ready, Stopped, Stopping, failed, titles
+from troth.hosting.progress import Event, Failed, Progress, Ready, Resumed, Stopped, Stopping, failed, titles
+from troth.hosting.start import FIRST
 from troth.hosting.steps import StepRunner
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.wire import decode
@@ -35,6 +38,9 @@ REPEAT = 60.0
 
 PROVIDER_SECONDS = 3.0
 """How long `status` waits for one part of the platform."""
+
+_NOT_TAKEN_OVER = 3
+"""The exit status of a keeper that could not take over: the first process tries with another one."""
 
 _log = logging.getLogger("troth.keeper")
 
@@ -53,9 +59,10 @@ class Keeper:
     def __init__(self, launch: Launch, progress: Progress) -> None:
         self._launch, self._progress = launch, progress
         self._state = State(launch.state)
-        self._supervisor = Supervisor(
-            launch.state, self._state.logs / "crashes", isolation.inside(launch.contained)
-        )
+        machine = isolation.inside(launch.contained)
+        self._first = find_first(machine)
+        crashes = self._state.logs / "crashes"
+        self._supervisor = Supervisor(launch.state, crashes, machine, driver=self._first)
         self._supervisor.watchers.append(_note_exit)
         self._began = time.monotonic()
         self._since = self._supervisor.clock.now()
@@ -69,7 +76,10 @@ class Keeper:
 
     async def run(self, build: Build) -> int:
         """0 after a stop that was asked for, 1 when the start failed, 2 when it could not be as asked."""
-        _renew(self._state)
+        if self._supervisor.takes_over:
+            await asyncio.to_thread(self._end_strays)
+        else:
+            _renew(self._state)
         with self._signals():
             async with control.serve(self._state.control, self._handle):
                 status = await self._live(build)
@@ -81,11 +91,13 @@ class Keeper:
             await self._until_stopped(self._start(build))
         except TrothError as error:
             _log.error("the start failed: %s %s", error.public, error.detail)
+            self._give_way()
             told = failed(error)
             self._tell(told)
             return 2 if told.usage else 1
         except Exception as error:  # noqa: BLE001 - a defect, of which the person has to learn
             _log.exception("the start failed")
+            self._give_way()
             self._tell(
                 Failed(message=f"The start failed: {error}", hint=f"See {self._state.logs}/keeper.log")
             )
@@ -95,17 +107,44 @@ class Keeper:
 
     async def _start(self, build: Build) -> None:
         plan = self._plan = await build(self._launch, self._supervisor)
-        self._steps = StepRunner(plan.steps, self._tell)
-        self._tell(titles(plan.steps))
+        takes_over = self._supervisor.takes_over
+        self._steps = StepRunner(plan.steps, self._tell if not takes_over else lambda _: None)
+        if not takes_over:
+            self._tell(titles(plan.steps))
         await self._steps.bring_up()
+        await self._end_rest()
         summary = await plan.summary()
         self._summary = summary.addresses
         self._condition = "ready"
         self._duties = Duties(plan.duties, self._supervisor.clock)
         self._duties.start()
-        seconds = time.monotonic() - self._began
-        _log.info("everything stands after %.1f s", seconds)
-        self._tell(Ready(summary, seconds))
+        if self._first is not None and plan.resumable:
+            self._first.stands()
+        seconds, taken_over = time.monotonic() - self._began, self._supervisor.taken_over
+        _log.info("everything stands after %.1f s; %d processes were taken over", seconds, taken_over)
+        self._tell(Resumed(taken_over, seconds) if takes_over else Ready(summary, seconds))
+
+    async def _end_rest(self) -> None:
+        """What an earlier keeper left and this one has no use for."""
+        ended = await self._supervisor.end_kept(lambda _: True)
+        if ended:
+            _log.info("ended what an earlier keeper left: %s", ", ".join(ended))
+
+    def _end_strays(self) -> None:
+        """What belongs to this platform and to nobody who is known: it was to end with the keeper before."""
+        known = {one.about.mark for one in self._supervisor.kept}
+        known.add(processes.mark(self._launch.state, FIRST, 0))
+        found = processes.marked(processes.prefix(self._launch.state))
+        strays = [one for one in found if (mark := processes.mark_of(one)) and mark not in known]
+        if strays:
+            _log.warning("ending %d processes that the keeper before left to nobody", len(strays))
+            processes.end(strays)
+
+    def _give_way(self) -> None:
+        """A keeper that cannot take over must not end what serves without it: another one tries again, and
+        after some of them the first process ends everything."""
+        if self._supervisor.takes_over and not self._stop.is_set():
+            os._exit(_NOT_TAKEN_OVER)
 
     async def _tick_for_ever(self) -> None:
         said, said_at = "", 0.0
@@ -143,11 +182,22 @@ class Keeper:
         began = time.monotonic()
         self._condition = "stopping"
         self._tell(Stopping("asked to stop" if self._stop.is_set() else "the start failed"))
+        self._leave()
         await self._duties.stop()
         await self._steps.take_down()
+        await self._end_rest()
         await self._supervisor.stop_all()
         self._tell(Stopped(time.monotonic() - began))
         _log.info("everything has ended")
+
+    def _leave(self) -> None:
+        """Should this keeper die while it stops everything, everything is to end with it."""
+        if self._first is None:
+            return
+        try:
+            self._first.leaves()
+        except PlatformError as error:
+            _log.warning("%s %s", error.public, error.detail)
 
     async def _handle(self, request: control.Answer) -> control.Answer:
         match request.get("do"):
@@ -180,6 +230,7 @@ class Keeper:
             "since": to_wire(self._since),
             "uptime_seconds": round((now - self._since).total_seconds(), 1),
             "contained": self._launch.contained,
+            "taken_over": self._supervisor.taken_over,
             "memory_bytes": await asyncio.to_thread(self._memory),
             "addresses": self._summary or (),
             "steps": self._steps.views(),

@@ -101,8 +101,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `status` holds a provider for each part that `troth status` shows (`members`, `instances`, `edge`,
     `certificates`). `actions` are what else the control socket answers to, by name. `troubles` names, one
     sentence each, what keeps the platform from being ready; nothing means ready. `summary` is asked once,
-    when every step is done.
-    """
+    when every step is done. `resumable` says that the same plan, made by a keeper that is started after this
+    one died, takes over what runs."""
 
     platform: str
     steps: tuple[Step, ...]
@@ -111,6 +111,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     status: dict[str, Report] = {}
     actions: dict[str, Action] = {}
     troubles: Callable[[], Awaitable[tuple[str, ...]]] = no_troubles
+    resumable: bool = False
 
 
 Build = Callable[..., Awaitable[Plan]]

@@ -8,11 +8,13 @@ killed.
 import asyncio
 import itertools
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
-from troth.hosting.child import spawn
+from troth.hosting.child import OwnChildren
+from troth.hosting.driver import About
 
 _SWEEPS = 3
 _serials = itertools.count(1)
@@ -23,8 +25,10 @@ class Program:
 
     def __init__(self, spec: ProcessSpec, machine: isolation.Machine, state: Path) -> None:
         self._spec = spec
-        self._mark = processes.mark(state, f"{spec.name}:once", next(_serials))
-        self._child = spawn(spec, machine, self._mark)
+        serial = next(_serials)
+        self._mark = processes.mark(state, f"{spec.name}:once", serial)
+        about = About(spec=spec, mark=self._mark, serial=serial, since=datetime.now(UTC))
+        self._child = OwnChildren(machine).start(about)
         self._end = asyncio.create_task(self._until_its_end(), name=f"run {spec.name}")
 
     def interrupt(self) -> None:

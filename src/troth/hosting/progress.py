@@ -35,6 +35,14 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     seconds: float
 
 
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """The keeper died; this is another one, which has taken over so many processes. `seconds` since it
+    began."""
+
+    taken_over: int
+    seconds: float
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
     """The start was given up: a TrothError on its way to another process. `usage` means exit status 2."""
 
@@ -61,7 +69,7 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     seconds: float
 
 
-Event = Steps | StepChange | Ready | Failed | Stopping | Stopped
+Event = Steps | StepChange | Ready | Resumed | Failed | Stopping | Stopped
 
 
 class Progress:

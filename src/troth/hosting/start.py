@@ -17,7 +17,7 @@ from troth.hosting.wire import encode
 PLATFORM = (sys.executable, "-I", "-m", "troth.platform")
 """The keeper's command; a Launch as JSON follows."""
 
-_FIRST = "first"
+FIRST = "first"
 """The name that the first process and the keeper are marked with."""
 
 _INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "TROTH_TOOLS")
@@ -106,4 +106,4 @@ def _command(machine: isolation.Machine, foreground: bool, keeper: tuple[str, ..
 
 def _environment(state: State) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {"LANG": "C.UTF-8", **kept, processes.MARK: processes.mark(state.root, _FIRST, 0)}
+    return {"LANG": "C.UTF-8", **kept, processes.MARK: processes.mark(state.root, FIRST, 0)}

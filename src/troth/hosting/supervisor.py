@@ -1,4 +1,7 @@
-"""Starts processes, sees each end at once (pidfd), starts them again, and leaves nothing behind on a stop."""
+"""Starts processes, sees each end at once (pidfd), starts them again, and leaves nothing behind on a stop.
+
+What an earlier keeper left running is taken over when the same is to be started again, and stopped otherwise.
+"""
 
 import asyncio
 import logging
@@ -18,8 +21,9 @@ from troth.core.errors import TrothError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.backoff import Restart, delay, failures_after
-from troth.hosting.child import spawn
+from troth.hosting.child import OwnChildren
 from troth.hosting.crashes import Exit, bound_log, describe, keep_crash
+from troth.hosting.driver import About, Driver, Kept
 
 Condition = Literal["running", "waiting", "stopped"]
 OnExit = Callable[[Exit], None]
@@ -44,7 +48,12 @@ class Supervised:
     """One process that is kept running. Made by `Supervisor.start`."""
 
     def __init__(
-        self, owner: "Supervisor", spec: ProcessSpec, restart: Restart | None, on_exit: OnExit | None
+        self,
+        owner: "Supervisor",
+        spec: ProcessSpec,
+        restart: Restart | None,
+        on_exit: OnExit | None,
+        kept: Kept | None = None,
     ):
         self.spec = spec
         self.condition: Condition = "waiting"
@@ -55,7 +64,10 @@ class Supervised:
         self._mark = ""
         self._started = time.monotonic()
         self._since = owner.clock.now()
-        self._spawn()
+        if kept is None:
+            self._spawn()
+        else:
+            self._take_over(kept)
         self._task = asyncio.create_task(self._keep(), name=f"keep {spec.name}")
 
     @property
@@ -119,9 +131,16 @@ class Supervised:
         return None
 
     def _spawn(self) -> None:
-        self._mark = self._owner.next_mark(self.spec.name)
-        self._child = spawn(self.spec, self._owner.machine, self._mark)
-        self._started, self._since = time.monotonic(), self._owner.clock.now()
+        about = self._owner.describe(self.spec, self.restarts)
+        self._child = self._owner.driver.start(about)
+        self._mark, self._since, self._started = about.mark, about.since, time.monotonic()
+        self.condition = "running"
+
+    def _take_over(self, kept: Kept) -> None:
+        """It may have ended meanwhile: then that is noticed as if it happened now."""
+        self._child = kept.take()
+        self._mark, self._since, self._started = kept.about.mark, kept.about.since, kept.began
+        self.restarts = kept.about.restarts
         self.condition = "running"
 
     async def _run_to_its_end(self) -> int:
@@ -164,29 +183,60 @@ class Supervised:
 class Supervisor:
     """Every process of the platform. Names may repeat while one instance takes over from another.
 
-    `watchers` hear of every exit, at once and in order; they must not block.
-    """
+    `watchers` hear of every exit, at once and in order; they must not block. Without a `driver`, processes
+    are children of this one. `kept` is what an earlier keeper left and nobody here has asked for yet. Raises
+    PlatformError when the driver cannot tell."""
 
-    def __init__(self, state: Path, crashes: Path, machine: isolation.Machine, clock: Clock | None = None):
+    def __init__(
+        self,
+        state: Path,
+        crashes: Path,
+        machine: isolation.Machine,
+        clock: Clock | None = None,
+        driver: Driver | None = None,
+    ):
         self.machine = machine
+        self.driver: Driver = driver or OwnChildren(machine)
+        self.kept: list[Kept] = list(self.driver.kept())
+        self.takes_over = bool(self.kept)
+        self.taken_over = 0
         self.crashes = crashes
         self.clock: Clock = clock or SystemClock()
         self.hurried = asyncio.Event()
         self.watchers: list[OnExit] = []
         self._state = state
-        self._serial = count(1)
+        # Marks of what is taken over are taken: two of one mark would end together.
+        self._serial = count(1 + max((one.about.serial for one in self.kept), default=0))
         self._running: list[Supervised] = []
 
     def start(
         self, spec: ProcessSpec, *, restart: Restart | None = ALWAYS, on_exit: OnExit | None = None
     ) -> Supervised:
-        """Start a process now and again whenever it ends; with `restart=None` only once.
+        """Start a process now and again whenever it ends; with `restart=None` only once. One that an earlier
+        keeper started just so is taken over instead.
 
         Raises PlatformError when its program is missing and ConfigError when it cannot run as another user.
         """
-        supervised = Supervised(self, spec, restart, on_exit)
+        kept = self.find_kept(spec)
+        supervised = Supervised(self, spec, restart, on_exit, kept)
+        if kept is not None:
+            self.kept.remove(kept)
+            self.taken_over += 1
         self._running.append(supervised)
         return supervised
+
+    def find_kept(self, spec: ProcessSpec) -> Kept | None:
+        """What an earlier keeper started exactly so, and nobody has taken over yet."""
+        return next((one for one in self.kept if one.about.spec == spec), None)
+
+    async def end_kept(self, matching: Callable[[ProcessSpec], bool]) -> tuple[str, ...]:
+        """Stop what an earlier keeper left and nobody takes over; returns its names."""
+        ending = [one for one in self.kept if matching(one.about.spec)]
+        self.kept = [one for one in self.kept if one not in ending]
+        left = [Supervised(self, one.about.spec, None, None, one) for one in ending]
+        self._running.extend(left)
+        await asyncio.gather(*(one.stop() for one in left))
+        return tuple(one.spec.name for one in left)
 
     def views(self) -> tuple[ProcessView, ...]:
         return tuple(process.view() for process in self._running)
@@ -203,9 +253,11 @@ class Supervisor:
         """Cut logs that have grown too large; returns how many."""
         return sum(bound_log(path) for path in {process.spec.log for process in self._running})
 
-    def next_mark(self, name: str) -> str:
-        """For `Supervised`: the mark of its next start."""
-        return processes.mark(self._state, name, next(self._serial))
+    def describe(self, spec: ProcessSpec, restarts: int) -> About:
+        """For `Supervised`: its next start."""
+        serial = next(self._serial)
+        mark = processes.mark(self._state, spec.name, serial)
+        return About(spec=spec, mark=mark, serial=serial, since=self.clock.now(), restarts=restarts)
 
     def forget(self, supervised: Supervised) -> None:
         """For `Supervised`: it has stopped for good."""
