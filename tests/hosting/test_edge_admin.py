@@ -14,7 +14,7 @@ from support.edge import World, running_world
 from support.waiting import until_answered
 from troth.core.errors import PlatformError
 from troth.hosting.edge import render
-from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, start_spec
+from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, lags, start_spec
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,18 @@ async def test_a_renewed_certificate_is_served_after_a_forced_load_of_the_same(w
     assert await serial() == before
     await world.admin.load(render(world.state), force=True)
     assert await serial() != before
+
+
+async def test_an_edge_that_runs_lags_behind_another_configuration_and_a_renewed_certificate(
+    world: World,
+) -> None:
+    await world.admin.load(render(world.state), force=True)
+    assert not lags(world.state)
+    assert lags(msgspec.structs.replace(world.state, web=world.state.web[:1]))
+    world.authorities.domain(world.state.domains[0].name, "portal")
+    assert lags(world.state)
+    await world.admin.load(render(world.state), force=True)
+    assert not lags(world.state)
 
 
 async def test_instances_are_listed_with_their_health(world: World) -> None:

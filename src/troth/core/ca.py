@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -41,9 +41,9 @@ _PURPOSES: dict[Usage, list[x509.ObjectIdentifier]] = {
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a leaf certificate names, and which side of a connection it may stand on.
 
-    `dns` and `addresses` go into the subject alternative name, as does `uri` (`spiffe://troth/<role>/<name>`).
-    A `common_name` of more than 64 characters is left out of the subject, for X.509 has no room for it.
-    """
+    `dns` and `addresses` go into the subject alternative name, as does `uri`
+    (`spiffe://troth/<role>/<name>`). A `common_name` of more than 64 characters is left out of the subject,
+    for X.509 has no room for it."""
 
     common_name: str
     dns: tuple[str, ...] = ()
@@ -127,6 +127,22 @@ class Authority:
             Secret(_key_bytes(key)),
             certificate.not_valid_after_utc,
         )
+
+    def read_leaf(self, files: LeafFiles, subject: Subject, *, now: datetime) -> Leaf | None:
+        """The leaf in these files, if it is this authority's, names `subject`, has its key and lives
+        still."""
+        try:
+            certificate = _read_certificate(files.certificate)
+            certificate.verify_directly_issued_by(self._certificate)
+            if not same_key(files.certificate, files.key):
+                return None
+            pem = certificate.public_bytes(serialization.Encoding.PEM)
+            facts, key = read_certificate(pem), read_secret(files.key)
+        except (OSError, PlatformError, ValueError, TypeError, InvalidSignature):
+            return None
+        named = (frozenset(facts.dns), frozenset(facts.addresses), facts.uris)
+        wanted = (frozenset(subject.dns), frozenset(subject.addresses), (subject.uri,))
+        return Leaf(pem, key, facts.not_after) if named == wanted and now < facts.not_after else None
 
 
 def write_leaf(leaf: Leaf, folder: Path, name: str) -> LeafFiles:

@@ -45,16 +45,37 @@ def caddy_binary() -> Path:
 
 
 def start_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
-    """Write the rendered configuration into `state.storage` and describe the process that serves it.
+    """Write the rendered configuration into `state.storage` and describe the process that serves it. Raises
+    PlatformError when the file cannot be written."""
+    write_config(state)
+    return edge_spec(state, binary=binary, log=log)
 
-    `log` receives what Caddy says before its own log is open. Raises PlatformError when the file cannot be
-    written.
-    """
+
+def write_config(state: EdgeState) -> None:
+    """What an edge begins with. Raises PlatformError when the file cannot be written."""
+    _keep(render(state), config_file(state))
+
+
+def lags(state: EdgeState) -> bool:
+    """Whether an edge that an earlier keeper started serves another configuration than this, or began to
+    before a certificate of its own was renewed."""
     file = config_file(state)
-    _keep(render(state), file)
+    own = (state.client, state.private.certificate, *(domain.certificate for domain in state.domains))
+    try:
+        if file.read_bytes() != _written(render(state)):
+            return True
+        read = file.stat().st_mtime_ns
+        return any(files.certificate.stat().st_mtime_ns > read for files in own)
+    except OSError:
+        return True
+
+
+def edge_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
+    """The process that serves what `config_file` says. `log` receives what Caddy says before its own log is
+    open."""
     return ProcessSpec(
         name="edge",
-        argv=(str(binary), "run", "--config", str(file)),
+        argv=(str(binary), "run", "--config", str(config_file(state))),
         environment=_environment(state),
         folder=state.storage,
         log=log,
@@ -150,11 +171,15 @@ def _words(answer: httpx.Response) -> str:
 
 def _keep(config: dict[str, Any], file: Path) -> None:
     try:
-        write_secret(file, msgspec.json.format(msgspec.json.encode(config)))
+        write_secret(file, _written(config))
     except OSError as error:
         raise PlatformError(
             f"The edge's configuration cannot be written to {file}: {error.strerror}."
         ) from error
+
+
+def _written(config: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(config))
 
 
 def _environment(state: EdgeState) -> dict[str, str]:

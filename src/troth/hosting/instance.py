@@ -56,11 +56,35 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An instance ready to be started: its process, where it will answer, and the file of its pulse."""
+    """An instance ready to be started: its process, where it will answer, and the file of its pulse. `runs`:
+    an earlier keeper has started it."""
 
     spec: ProcessSpec
     endpoint: Endpoint
     pulse: Path | None = None
+    runs: bool = False
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """The instance that a process is: what a keeper that takes over reads in its note."""
+
+    service: str
+    slot: str
+    generation: int
+    release: str
+
+
+def note_of(service: str, slot: str, generation: int, release: Release) -> dict[str, str]:
+    """For the spec of an instance's process."""
+    return {"service": service, "slot": slot, "generation": str(generation), "release": release.name}
+
+
+def read_note(note: dict[str, str]) -> Resumed | None:
+    """The instance of a note; None when it is that of something else."""
+    try:
+        return msgspec.convert(note, Resumed, strict=False)
+    except msgspec.ValidationError:
+        return None
 
 
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +128,7 @@ class Instance:
     ) -> None:
         self.slot, self.generation, self.release = slot, generation, release
         self.endpoint, self.spec = prepared.endpoint, prepared.spec
-        self.pulse = PulseFile(prepared.pulse) if prepared.pulse is not None else None
+        self.pulse = PulseFile(prepared.pulse, told=prepared.runs) if prepared.pulse is not None else None
         self.phase: Phase = "starting"
         self.held = False
         self.since = now

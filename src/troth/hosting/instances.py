@@ -9,7 +9,17 @@ from datetime import datetime
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
 from troth.hosting.crashes import Exit, describe
-from troth.hosting.instance import Change, Event, Instance, InstanceView, OnChange, Phase, Prepared, Release
+from troth.hosting.instance import (
+    Change,
+    Event,
+    Instance,
+    InstanceView,
+    OnChange,
+    Phase,
+    Prepared,
+    Release,
+    read_note,
+)
 from troth.hosting.supervisor import Supervised, Supervisor
 
 _GAP = 0.05
@@ -58,6 +68,7 @@ class Fleet:
         prepare: Callable[[str, int, Release], Awaitable[Prepared]],
         is_ready: Callable[[Endpoint], Awaitable[bool]],
         rebalance: Callable[[], Awaitable[None]],
+        resume: Callable[[str, int, Release], Prepared | None] | None = None,
         start_seconds: float = 90.0,
         drain_seconds: float = 20.0,
     ) -> None:
@@ -65,15 +76,21 @@ class Fleet:
         self.changing = asyncio.Lock()
         self.watchers: list[OnChange] = []
         self._supervisor, self._prepare, self._is_ready = supervisor, prepare, is_ready
+        self._resume = resume
         self._rebalance, self._start_seconds = rebalance, start_seconds
         self._drain_seconds = drain_seconds
         self._instances: list[Instance] = []
         self._watches: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start all instances side by side, without rebalancing. PlatformError unless all become ready."""
-        slots = [f"{self.service}-{number}" for number in range(1, self.size + 1)]
-        await asyncio.gather(*(self._bring_up(slot, 1, self.release) for slot in slots))
+        """Start all instances side by side, without rebalancing. PlatformError unless all become ready. Those
+        of this release that an earlier keeper left are taken over, as many as there are."""
+        await self._take_over()
+        self.size = max(self.size, len(self._instances))
+        taken = frozenset(one.slot for one in self._instances)
+        slots = [f"{self.service}-{number}" for number in range(1, self.size + 1 + len(taken))]
+        free = [slot for slot in slots if slot not in taken][: self.size - len(self._instances)]
+        await asyncio.gather(*(self._bring_up(slot, 1, self.release) for slot in free))
 
     async def stop(self) -> None:
         """Stop every instance side by side. Does not rebalance."""
@@ -196,9 +213,15 @@ class Fleet:
         return tuple(instance.view(self.service) for instance in self._instances)
 
     async def _bring_up(
-        self, slot: str, generation: int, release: Release, *, held: bool = False
+        self,
+        slot: str,
+        generation: int,
+        release: Release,
+        *,
+        held: bool = False,
+        prepared: Prepared | None = None,
     ) -> Instance:
-        prepared = await self._prepare(slot, generation, release)
+        prepared = prepared or await self._prepare(slot, generation, release)
         instance = Instance(slot, generation, release, prepared, self._now())
         instance.held = held
         instance.follow()
@@ -216,6 +239,28 @@ class Fleet:
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         return instance
+
+    async def _take_over(self) -> None:
+        """Whoever of them is not ready in time is ended, as a new one would be, and so is whoever cannot go
+        on: a new one takes its place. Of two in one slot, one was about to replace the other: the newer one
+        stays, if it is ready."""
+        if self._resume is None:
+            return
+        noted = [read_note(one.about.spec.note) for one in self._supervisor.kept]
+        found = [one for one in noted if one is not None and one.service == self.service]
+        coming = [
+            self._bring_up(one.slot, one.generation, self.release, prepared=prepared)
+            for one in found
+            if one.release == self.release.name
+            and (prepared := self._resume(one.slot, one.generation, self.release)) is not None
+            and self._supervisor.find_kept(prepared.spec) is not None
+        ]
+        for outcome in await asyncio.gather(*coming, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PlatformError):
+                raise outcome
+        await self._supervisor.end_kept(lambda spec: spec.note.get("service") == self.service)
+        newest = {one.slot: one for one in sorted(self._instances, key=lambda one: one.generation)}
+        await asyncio.gather(*(self.retire(one) for one in self.instances if newest[one.slot] is not one))
 
     async def _prove(self, instance: Instance) -> None:
         """Return once it is ready. Raises PlatformError when it ends before or takes too long."""

@@ -49,12 +49,14 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PulseFile:
-    """The keeper's end. Makes the file, holding nothing back."""
+    """The keeper's end. Makes the file, holding nothing back, unless an instance tells in it already."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, told: bool = False) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.pwrite(self._descriptor, bytes(SIZE), 0)
+        renew = 0 if told else os.O_TRUNC
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | renew | os.O_CLOEXEC, 0o600)
+        if not told:
+            os.pwrite(self._descriptor, bytes(SIZE), 0)
 
     def order(self, order: Order) -> None:
         """Whether the edge may send it requests; it hears within half a second, at its next question."""

@@ -83,6 +83,8 @@ class LogPart:
     async def start(self) -> None:
         """Begin to receive."""
         self._since = self._clock.now()
+        # One that an earlier keeper started writes into the spool that is about to be tidied.
+        await self._supervisor.end_kept(lambda spec: spec.folder == self._spool.folder)
         await asyncio.to_thread(self._spool.prepare)
         self._receive()
 

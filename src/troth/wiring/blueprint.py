@@ -1,5 +1,6 @@
 """What an instance of a service is started with: its place, its certificates, its file and its process."""
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from troth.core.process import Endpoint, ProcessSpec
 from troth.core.secret import write_secret
 from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
-from troth.hosting.instance import Prepared, Release
+from troth.hosting.instance import Prepared, Release, note_of
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.releases import Shelf
 from troth.hosting.wire import encode
@@ -70,12 +71,14 @@ class Blueprint:
         private: Endpoint,
         web: Callable[[], WebConfiguration],
         ports: Iterator[int],
+        resumes: bool = False,
     ) -> None:
         self._settings = settings
         self._state = state
         self._certificates = certificates
         self._private = private
         self._web = web
+        self._resumes = resumes
         self._places = _choose_places(settings, ports)
         self.shelves = {name: Shelf(state.releases / name, but=state.root) for name in settings.apps}
 
@@ -88,6 +91,8 @@ class Blueprint:
         if service == WEB:
             return Release(name=VERSION, target="troth.web.app:create", folder=self._state.run)
         app, shelf = self._settings.apps[service], self.shelves[service]
+        if self._resumes and shelf.current is not None:  # a keeper's death brings in no new release
+            return shelf.release(shelf.current)
         return shelf.release(shelf.at_start(app.folder, app.target, datetime.now(UTC)))
 
     def prepare(self, service: str, slot: str, generation: int, release: Release) -> Prepared:
@@ -97,31 +102,65 @@ class Blueprint:
         endpoint = self._places.get(turn)
         if endpoint is None:
             raise PlatformError(f"There is no place for another instance of {service}: {slot} is none.")
-        holder = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
-        own = self._certificates.issue(holder)
-        described = (
-            self._describe_web(slot, endpoint, own, release)
-            if service == WEB
-            else self._describe_app(slot, turn, endpoint, own, release)
-        )
+        for holder in _holders(service, turn):
+            self._certificates.issue(holder)
+        described = self._describe(service, slot, turn, release)
+        if described.temporary is not None:
+            shutil.rmtree(described.temporary, ignore_errors=True)
+            described.temporary.mkdir(mode=0o700, parents=True)
         folder = self._state.run / "instances"
         folder.mkdir(mode=0o700, exist_ok=True)
-        file, pulse = folder / f"{turn}.json", folder / f"{turn}.pulse"
-        write_secret(file, encode(msgspec.structs.replace(described, pulse=pulse)))
-        return Prepared(self._process(slot, described, file), endpoint, pulse)
+        write_secret(folder / f"{turn}.json", encode(described))
+        if service == WEB:
+            write_secret(self._web_file, encode(self._web()))
+        note = note_of(service, slot, generation, release)
+        return Prepared(self._process(turn, described, note), endpoint, described.pulse)
 
-    def _process(self, slot: str, described: InstanceFile, file: Path) -> ProcessSpec:
+    def resume(self, service: str, slot: str, generation: int, release: Release) -> Prepared | None:
+        """The same of an instance that an earlier keeper started. None when it cannot go on: its certificates
+        are not good any more, or it has no place. Nothing is changed then."""
+        turn = turn_of(slot, generation)
+        endpoint, holders = self._places.get(turn), _holders(service, turn)
+        if endpoint is None or not all(self._certificates.is_kept(holder) for holder in holders):
+            return None
+        for holder in holders:
+            self._certificates.obtain(holder)
+        described = self._describe(service, slot, turn, release)
+        note = note_of(service, slot, generation, release)
+        return Prepared(self._process(turn, described, note), endpoint, described.pulse, runs=True)
+
+    @property
+    def _web_file(self) -> Path:
+        return self._state.run / "web.json"
+
+    def _describe(self, service: str, slot: str, turn: str, release: Release) -> InstanceFile:
+        pulse = self._state.run / "instances" / f"{turn}.pulse"
+        own, *rest = (self._certificates.files(holder) for holder in _holders(service, turn))
+        place = self._places[turn]
+        described = (
+            self._describe_web(slot, place, own, release)
+            if service == WEB
+            else self._describe_app(slot, turn, place, (own, *rest), release)
+        )
+        return msgspec.structs.replace(described, pulse=pulse)
+
+    def _process(self, turn: str, described: InstanceFile, note: dict[str, str]) -> ProcessSpec:
+        """The web service's own file counts as given too: it is read once, at the start."""
+        slot, file = described.name, self._state.run / "instances" / f"{turn}.json"
+        given = hashlib.sha256(encode(described))
+        if described.kind == "web":
+            given.update(encode(self._web()))
         return ProcessSpec(
             name=slot,
             argv=(sys.executable, "-I", "-m", "troth.hosting.runner", str(file)),
             environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
             folder=described.folder,
             log=self._state.logs / f"{slot}.log",
+            given=given.hexdigest(),
+            note=note,
         )
 
     def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles, release: Release) -> InstanceFile:
-        file = self._state.run / "web.json"
-        write_secret(file, encode(self._web()))
         return InstanceFile(
             name=slot,
             kind="web",
@@ -132,16 +171,14 @@ class Blueprint:
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
-            environment={**release.environment, "TROTH_WEB": str(file)},
+            environment={**release.environment, "TROTH_WEB": str(self._web_file)},
         )
 
     def _describe_app(
-        self, slot: str, turn: str, endpoint: Endpoint, own: LeafFiles, release: Release
+        self, slot: str, turn: str, endpoint: Endpoint, held: tuple[LeafFiles, ...], release: Release
     ) -> InstanceFile:
-        client = self._certificates.issue(Holder(trust="apps", name=turn, usage="client"))
+        own, client = held
         temporary = self._state.run / "instances" / f"{turn}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(mode=0o700, parents=True)
         return InstanceFile(
             name=slot,
             kind="app",
@@ -162,6 +199,14 @@ class Blueprint:
                 "TROTH_API_KEY": str(client.key),
             },
         )
+
+
+def _holders(service: str, turn: str) -> tuple[Holder, ...]:
+    """Whose certificates an instance needs: its own as a server, and as a client where it is an
+    application."""
+    own = Holder(trust="instances", name=turn, usage="server", dns=(service_name(service),))
+    client = Holder(trust="apps", name=turn, usage="client")
+    return (own,) if service == WEB else (own, client)
 
 
 def turn_of(slot: str, generation: int) -> str:

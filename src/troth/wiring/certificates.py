@@ -69,24 +69,26 @@ class Certificates:
     def issue(self, holder: Holder) -> LeafFiles:
         """Issue a certificate, replacing the one that the holder had, and keep it in mind for renewal."""
         leaf = self._authority(holder.trust).issue(
-            Subject(
-                common_name=holder.name,
-                dns=holder.dns,
-                addresses=holder.addresses,
-                uri=f"spiffe://troth/{holder.trust}/{holder.name}",
-                usage=holder.usage,
-            ),
-            now=self._clock.now(),
-            lifetime=self._lifetime,
+            _subject(holder), now=self._clock.now(), lifetime=self._lifetime
         )
         folder = self._state.run / "certificates" / holder.trust
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = write_leaf(leaf, folder, holder.name)
-        self._held[holder] = (leaf, files)
-        serial = read_certificate(leaf.certificate_pem).serial
-        self._forget_ended()
-        self._issued[serial] = _Issued(holder.trust, holder.name, leaf.not_after)
+        self._hold(holder, leaf, files)
         return files
+
+    def obtain(self, holder: Holder) -> LeafFiles:
+        """What an earlier keeper issued to the holder, if it is still good; else like `issue`. Whoever took
+        that up meanwhile goes on with it, and it falls due when it would have."""
+        kept = self._kept(holder)
+        if kept is None:
+            return self.issue(holder)
+        self._hold(holder, *kept)
+        return kept[1]
+
+    def is_kept(self, holder: Holder) -> bool:
+        """Whether `obtain` would find what an earlier keeper issued."""
+        return self._kept(holder) is not None
 
     def files(self, holder: Holder) -> LeafFiles:
         """Where the holder's certificate lies. Raises KeyError when none was issued."""
@@ -168,6 +170,28 @@ class Certificates:
             self._trusts[trust] = Trust.open(self._state.authorities, trust, now=self._clock.now())
         return self._trusts[trust]
 
+    def _kept(self, holder: Holder) -> tuple[Leaf, LeafFiles] | None:
+        folder = self._state.run / "certificates" / holder.trust
+        files = LeafFiles(folder / f"{holder.name}.pem", folder / f"{holder.name}.key")
+        leaf = self._authority(holder.trust).read_leaf(files, _subject(holder), now=self._clock.now())
+        return (leaf, files) if leaf is not None else None
+
+    def _hold(self, holder: Holder, leaf: Leaf, files: LeafFiles) -> None:
+        self._held[holder] = (leaf, files)
+        serial = read_certificate(leaf.certificate_pem).serial
+        self._forget_ended()
+        self._issued[serial] = _Issued(holder.trust, holder.name, leaf.not_after)
+
     def _forget_ended(self) -> None:
         now = self._clock.now()
         self._issued = {serial: one for serial, one in self._issued.items() if one.not_after > now}
+
+
+def _subject(holder: Holder) -> Subject:
+    return Subject(
+        common_name=holder.name,
+        dns=holder.dns,
+        addresses=holder.addresses,
+        uri=f"spiffe://troth/{holder.trust}/{holder.name}",
+        usage=holder.usage,
+    )

@@ -288,9 +288,10 @@ class DatabasePart:
             await process.stop()
 
     async def _start_consensus(self, tell: Tell) -> str:
-        begin_again(self._state)
-        clear_forgotten(self._state)
-        clear_stale_pid(self._state.members)
+        if not self._supervisor.takes_over:
+            begin_again(self._state)
+            clear_forgotten(self._state)
+            clear_stale_pid(self._state.members)
         self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
         client = self.replicas.consensus_client
         await until(
@@ -301,8 +302,9 @@ class DatabasePart:
         return f"etcd on {self.consensus.client}, mutual TLS"
 
     async def _start_members(self, tell: Tell) -> str:
-        await self._claim_data()
-        await set_torn_aside(self.replicas, self.consensus)
+        if not self._supervisor.takes_over:
+            await self._claim_data()
+            await set_torn_aside(self.replicas, self.consensus)
         for member in self.replicas.members:
             self.start_member(member)
         tell("waiting for a leader")
@@ -310,6 +312,8 @@ class DatabasePart:
         await self.command.apply_settings()
         finish_first_start(self._state)
         await forget_torn(self.replicas)
+        if self._supervisor.takes_over:  # certificates may have been renewed that nobody was told of
+            self._lagging = set(self.replicas.members)
         self.watch.start()
         return describe(await self.command.status())
 

@@ -43,7 +43,7 @@ class Layout:
             client=client,
             peer=peer,
             authority=self._certificates.ca("consensus"),
-            server=self._certificates.issue(server),
+            server=self._certificates.obtain(server),
             data=self._state.consensus,
             log=self._state.logs / "consensus.log",
         )
@@ -51,7 +51,7 @@ class Layout:
     def replicas(self, binaries: Binaries, members: tuple[str, ...], slots: tuple[str, ...]) -> ReplicaSet:
         """The set of these members, each with a certificate of its own, and every role with one."""
         for role in (SUPERUSER, REPLICATOR, OWNER, APP, AUDITOR):
-            self._certificates.issue(_client(role))
+            self._certificates.obtain(_client(role))
         return ReplicaSet(
             members=tuple(self.member(name) for name in members),
             binaries=binaries,
@@ -60,7 +60,7 @@ class Layout:
             consensus_authority=self._certificates.ca("consensus"),
             superuser=self.files(SUPERUSER),
             replicator=self.files(REPLICATOR),
-            consensus_client=self._certificates.issue(
+            consensus_client=self._certificates.obtain(
                 Holder(trust="consensus", name="patroni", usage="client")
             ),
             consensus=(self._consensus[0],),
@@ -70,14 +70,14 @@ class Layout:
         )
 
     def member(self, name: str) -> Member:
-        """A member of this name, with a new certificate."""
+        """A member of this name, with a certificate."""
         postgres, rest = self._places[name]
         return Member(
             name=name,
             postgres=postgres,
             rest=rest,
             folder=self._state.members / name,
-            server=self._certificates.issue(_server(name)),
+            server=self._certificates.obtain(_server(name)),
         )
 
     def files(self, role: str) -> LeafFiles:

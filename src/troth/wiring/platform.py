@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
-import msgspec
-
 from troth.access.accounts.passwords import Passwords
 from troth.access.accounts.people import Accounts
 from troth.access.alarms import Alarm, recent_alarms
 from troth.core.clock import SystemClock
-from troth.core.config import Settings, load_settings
+from troth.core.config import Settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
@@ -60,6 +58,7 @@ from troth.wiring.probing import Probing
 from troth.wiring.receipts import Receipts
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
+from troth.wiring.resuming import PortBook, settings_of
 from troth.wiring.revoking import Revoking
 from troth.wiring.services import ServicesPart
 from troth.wiring.serving import Serving
@@ -76,21 +75,10 @@ CHECK_SECONDS = 1.0
 
 async def build(launch: Launch, supervisor: Supervisor) -> Plan:
     """Everything that `troth up` brings up. Raises ConfigError before anything has started."""
-    settings = effective_settings(launch)
-    return Platform(settings, State(launch.state), supervisor).plan()
-
-
-def effective_settings(launch: Launch) -> Settings:
-    """troth.toml with what the command line overrides. Raises ConfigError."""
-    settings = load_settings(launch.config)
-    edge, database = settings.edge, settings.database
-    if launch.https_port is not None:
-        edge = msgspec.structs.replace(edge, https_port=launch.https_port)
-    if launch.http_port is not None:
-        edge = msgspec.structs.replace(edge, http_port=launch.http_port)
-    if launch.members is not None:
-        database = msgspec.structs.replace(database, members=launch.members)
-    return msgspec.structs.replace(settings, edge=edge, database=database)
+    settings, state = settings_of(launch, resume=supervisor.takes_over), State(launch.state)
+    if not supervisor.takes_over:
+        check(settings, state)
+    return Platform(settings, state, supervisor).plan()
 
 
 def check(settings: Settings, state: State | None = None) -> None:
@@ -118,12 +106,12 @@ class Platform:
     """The parts, and how they depend on one another."""
 
     def __init__(self, settings: Settings, state: State, supervisor: Supervisor) -> None:
-        check(settings, state)
-        self._declared = settings
+        self._declared, self._resumes = settings, supervisor.takes_over
         self._settings = settings = with_probes(settings)
         self._state = state
-        ports = public_ports(settings.edge.address, settings.edge.https_port, settings.edge.http_port)
-        private = private_ports(frozenset({ports.https, ports.http}))
+        book, edge = PortBook(state, resume=self._resumes), settings.edge
+        ports = book.public(lambda: public_ports(edge.address, edge.https_port, edge.http_port))
+        private = book.private(lambda taken: private_ports(taken | {ports.https, ports.http}))
         fresh = make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
         if fresh and not settings.database.hosts:
             begin_first(folder_beside(state.root_key))
@@ -275,6 +263,7 @@ class Platform:
                 "firewall": self._firewall.report,
             },
             troubles=self._find_troubles,
+            resumable=True,
             actions={
                 "factsheet": self._probing.factsheet,
                 "drills": self._probing.drills,
@@ -331,6 +320,8 @@ class Platform:
         passwords = Passwords()
         try:
             await mend(owner)
+            if self._resumes:  # what troth.toml says now takes effect with a start, not with a keeper's death
+                return "as declared before"
             tenants = await declare(self._settings, owner)
             await declare_client_secrets(self._settings, self._state, tenants, owner)
             ring = KeyRing(app, open_epochs(self._state.root_key))

@@ -16,7 +16,15 @@ from troth.core.settings import AcmeSettings
 from troth.core.state import State
 from troth.hosting.deployment import Deployment
 from troth.hosting.edge import render
-from troth.hosting.edge_admin import EdgeAdmin, Upstream, caddy_binary, config_file, start_spec
+from troth.hosting.edge_admin import (
+    EdgeAdmin,
+    Upstream,
+    caddy_binary,
+    config_file,
+    edge_spec,
+    lags,
+    write_config,
+)
 from troth.hosting.edge_proxy import NOTICED_SECONDS
 from troth.hosting.edge_state import (
     WEB,
@@ -69,20 +77,26 @@ class ServicesPart:
         self._private = Endpoint("127.0.0.1", next(private))
         self._gate = Endpoint("127.0.0.1", next(private))
         self._blueprint = Blueprint(
-            settings, state, certificates, private=self._private, web=web, ports=private
+            settings,
+            state,
+            certificates,
+            private=self._private,
+            web=web,
+            ports=private,
+            resumes=supervisor.takes_over,
         )
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
         self._edge_lags = False
-        keeper = certificates.issue(KEEPER)
+        keeper = certificates.obtain(KEEPER)
         self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key)
         self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
         self.fleets |= {name: self._fleet(name, app.instances) for name, app in settings.apps.items()}
         self.tending = Tending(self.fleets, state, supervisor)
-        certificates.issue(EDGE)
-        certificates.issue(PRIVATE)
+        certificates.obtain(EDGE)
+        certificates.obtain(PRIVATE)
         for domain in settings.domains:
-            certificates.issue(_public(domain.name))
+            certificates.obtain(_public(domain.name))
 
     @property
     def face(self) -> PublicFace:
@@ -270,6 +284,7 @@ class ServicesPart:
             release=self._blueprint.first_release(name),
             supervisor=self._supervisor,
             prepare=prepare,
+            resume=lambda slot, generation, release: self._blueprint.resume(name, slot, generation, release),
             is_ready=is_ready,
             rebalance=self._rebalance,
         )
@@ -327,10 +342,14 @@ class ServicesPart:
     async def _start_edge(self, tell: Tell) -> str:
         edge = self._edge_state()
         edge.storage.mkdir(mode=0o700, exist_ok=True)
-        write_secret(self._on_demand().password, new_token().encode())
-        log = self._state.logs / "edge-start.log"
-        self._edge = self._supervisor.start(start_spec(edge, binary=caddy_binary(), log=log))
+        spec = edge_spec(edge, binary=caddy_binary(), log=self._state.logs / "edge-start.log")
+        runs = self._supervisor.find_kept(spec) is not None
+        if not runs:
+            write_secret(self._on_demand().password, new_token().encode())
+            write_config(edge)
+        self._edge = self._supervisor.start(spec)
         self._admin = EdgeAdmin(edge.admin_socket, config_file(edge))
+        self._edge_lags = runs and lags(edge)
         tell("waiting for the first page")
         await until(self._serves_a_page, what="The edge", log=edge.log)
         return f"{self.face.origin(self.face.domains[0])}, {len(self.face.domains)} domains"

@@ -100,11 +100,14 @@ class KeeperWatch:
 
 
 class ProcessWatch:
-    """Every process that is kept running, and those that ended by themselves a moment ago."""
+    """Every process that is kept running, and those that ended by themselves a moment ago: the keeper before,
+    should this one have taken over."""
 
     def __init__(self, supervisor: Supervisor, ticks: Callable[[], float] = time.monotonic) -> None:
         self._supervisor, self._ticks = supervisor, ticks
         self._exits: deque[tuple[float, str]] = deque(maxlen=_MOST_EXITS)
+        if supervisor.takes_over:
+            self._exits.append((ticks(), "keeper"))
         supervisor.watchers.append(self._note)
 
     def source(self) -> Watched:
