@@ -1,6 +1,5 @@
 """The keeper's process: `python -m troth.platform LAUNCH`, started by `troth up` and `troth member up`."""
 
-import logging
 import sys
 
 from troth.hosting.keeper import run_keeper
@@ -15,5 +14,4 @@ async def _build(launch: Launch, supervisor: Supervisor) -> Plan:
 
 
 if __name__ == "__main__":
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would drown the rest
     sys.exit(run_keeper(sys.argv[1:], _build))

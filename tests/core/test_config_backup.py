@@ -7,7 +7,7 @@ import pytest
 from support.configuration import MINIMAL, Load, all_faults, only_fault
 from troth.core.config import Settings
 from troth.core.errors import ConfigError
-from troth.wiring.platform import check
+from troth.wiring.reading import check
 
 ELSEWHERE = 'store = "s3://backups/a"\nregion = "eu-central-1"\n'
 

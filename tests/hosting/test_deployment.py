@@ -3,30 +3,17 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from support.hall import Hall, open_hall
 from troth.core.errors import PlatformError
-from troth.core.process import Endpoint, ProcessSpec
-from troth.hosting import isolation, processes
-from troth.hosting.deployment import Deployment, Tally, judge_release
+from troth.hosting.deployment import Tally, judge_release
 from troth.hosting.edge_log import Ledger
-from troth.hosting.instance import Instance, Prepared, Release
-from troth.hosting.instances import Fleet
-from troth.hosting.ports import free_ports
-from troth.hosting.supervisor import Supervisor
 from troth.hosting.tending import Tender
-
-SERVER = """
-import socket, sys
-if sys.argv[2] == "broken": sys.exit(9)
-server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-while True: server.accept()[0].close()
-"""
 
 
 @pytest.mark.parametrize(
@@ -48,72 +35,10 @@ def test_a_release_is_held_against_the_one_before(new: Tally, old: Tally, words:
     assert bool(reason) == bool(words)
 
 
-class Hall:
-    """A fleet of toys; a release named `broken` ends at once, one named `wrong` does not pass the check."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe())
-        self.lines: list[str] = []
-        self.fleet = Fleet(
-            "toy",
-            2,
-            release=self.release("one"),
-            supervisor=self.supervisor,
-            prepare=self._prepare,
-            is_ready=_answers,
-            rebalance=_nothing,
-            start_seconds=10.0,
-        )
-        self.deployment = Deployment(self.fleet, notice=_nothing, check=_check)
-
-    def release(self, name: str) -> Release:
-        return Release(name=name, target="toy:app", folder=self.folder)
-
-    async def take_over(self, name: str) -> None:
-        await self.deployment.take_over(self.release(name), self.lines.append)
-
-    def serving(self) -> list[str]:
-        return sorted(one.release.name for one in self.fleet.instances if one.balanced)
-
-    async def _prepare(self, slot: str, generation: int, release: Release) -> Prepared:
-        endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
-        spec = ProcessSpec(
-            name=slot,
-            argv=(sys.executable, "-I", "-S", "-c", SERVER, str(endpoint.port), release.name),
-            environment={},
-            folder=self.folder,
-            log=self.folder / f"{slot}.log",
-        )
-        return Prepared(spec, endpoint)
-
-
-async def _nothing() -> None:
-    await asyncio.sleep(0)
-
-
-async def _check(new: Instance, old: Instance) -> str:
-    return "answers 500 to a first request" if new.release.name == "wrong" else ""
-
-
-async def _answers(endpoint: Endpoint) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 @pytest.fixture
 async def hall(tmp_path: Path) -> AsyncGenerator[Hall]:
-    hall = Hall(tmp_path)
-    await hall.fleet.start()
-    yield hall
-    hall.supervisor.hurry()
-    await hall.fleet.stop()
-    await hall.supervisor.stop_all()
-    assert processes.marked(processes.prefix(tmp_path)) == ()
+    async with open_hall(tmp_path) as hall:
+        yield hall
 
 
 async def test_a_release_takes_over_beside_the_old_one_and_the_way_back_is_instant(hall: Hall) -> None:

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from support.access import PORT, Access, HeldClock, House
 from troth.core.db import Database
-from troth.core.names import DEVICE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
+from troth.core.names import DEVICE_COOKIE, LANGUAGE_COOKIE, PENDING_COOKIE, SESSION_COOKIE
 from troth.web import (
     account,
     accounts,
@@ -68,6 +68,7 @@ class Browser:
         self.set_cookie = ""
         self.device = ""
         self.pending = ""
+        self.language = ""
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(application(services)),
             base_url=f"https://{house.domain.name}:{PORT}",
@@ -91,7 +92,12 @@ class Browser:
         self, method: str, path: str, *, headers: Mapping[str, str], **rest: Any
     ) -> httpx.Response:
         """Send exactly these headers and the cookie."""
-        held = {SESSION_COOKIE: self.cookie, DEVICE_COOKIE: self.device, PENDING_COOKIE: self.pending}
+        held = {
+            SESSION_COOKIE: self.cookie,
+            DEVICE_COOKIE: self.device,
+            PENDING_COOKIE: self.pending,
+            LANGUAGE_COOKIE: self.language,
+        }
         pairs = "; ".join(f"{name}={value}" for name, value in held.items() if value)
         cookie = {"Cookie": pairs} if pairs else {}
         sent = httpx.Headers(headers)
@@ -109,12 +115,16 @@ class Browser:
         name, _, value = pair.partition("=")
         lower = {attribute.lower() for attribute in attributes}
         # RFC 6265bis section 4.1.3.2: else the browser ignores the whole line.
-        assert name in (SESSION_COOKIE, DEVICE_COOKIE, PENDING_COOKIE)
+        assert name in (SESSION_COOKIE, DEVICE_COOKIE, PENDING_COOKIE, LANGUAGE_COOKIE)
         assert {"secure", "path=/"} <= lower
         assert not any(attribute.startswith("domain") for attribute in lower)
         if name == DEVICE_COOKIE:
             assert "httponly" in lower
             self.device = value.strip('"')
+            return
+        if name == LANGUAGE_COOKIE:
+            assert {"httponly", "samesite=lax"} <= lower
+            self.language = "" if "max-age=0" in lower else value
             return
         if name == PENDING_COOKIE:
             assert {"httponly", "samesite=strict"} <= lower

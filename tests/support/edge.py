@@ -63,11 +63,13 @@ class Authorities:
 class World:
     """The edge, two instances of the web service, two of the application `portal`."""
 
-    def __init__(self, folder: Path, *, acme: Acme | None = None, on_demand: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, acme: Acme | None = None, on_demand: bool = False, traced: int = 0
+    ) -> None:
         self.folder = folder
         self.authorities = Authorities(folder)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.state = self._state()
+        self.state = msgspec.structs.replace(self._state(), traced=traced)
         if on_demand:
             self.state = msgspec.structs.replace(self.state, on_demand=self._on_demand(acme))
         self.admin = EdgeAdmin(self.state.admin_socket, config_file(self.state))
@@ -243,10 +245,10 @@ async def listening(port: int) -> None:
 
 @contextlib.asynccontextmanager
 async def running_world(
-    folder: Path, *, acme: Acme | None = None, on_demand: bool = False
+    folder: Path, *, acme: Acme | None = None, on_demand: bool = False, traced: int = 0
 ) -> AsyncGenerator[World]:
     """A World that runs inside the block."""
-    world = World(folder, acme=acme, on_demand=on_demand)
+    world = World(folder, acme=acme, on_demand=on_demand, traced=traced)
     try:
         await world.start()
         yield world

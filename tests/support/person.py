@@ -43,9 +43,9 @@ class Person:
         self.token = str(answer.json()["access_token"])
         return self.token
 
-    async def get(self, path: str, *, site: str = "none", domain: str = "") -> httpx.Response:
-        """Ask with the cookie; `domain` is another one than that of the session."""
-        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+    async def get(self, path: str, *, site: str = "none", domain: str = "", **more: str) -> httpx.Response:
+        """Ask with the cookie; `domain` is another one than that of the session, `more` are headers."""
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Accept": "text/html", **more}
         return await self._visitor.request(
             "GET", domain or self.domain, path, headers=headers, cookies=self._cookies()
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from support.waiting import until, until_answered
 from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
+from troth.core.logs import LogFormat
 from troth.core.process import Endpoint
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instance_file import InstanceFile
@@ -38,6 +39,7 @@ class Stage:
         (self.state / "root.key").write_text("secret")
         self.temporary.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
+        self.log_format: LogFormat = "text"
         (folder / "toy_application.py").write_text(application)
 
     def issue(self, authority: Authority, usage: Usage, name: str) -> LeafFiles:
@@ -58,6 +60,7 @@ class Stage:
             client_ca=self.callers.certificate_file,
             environment={"GREETING": "hello", **environment},
             pulse=self.pulse.path,
+            log_format=self.log_format,
         )
         instance = msgspec.structs.replace(instance, forbidden=self.state, temporary=self.temporary)
         file = self.folder / "instance.json"

@@ -13,7 +13,7 @@ from troth.core.settings import BackupSettings
 from troth.data.enrolment import enrol_platform, take_in
 from troth.data.hosts import Host, HostSet
 from troth.data.places import declared_destinations, find_places
-from troth.wiring.platform import check
+from troth.wiring.reading import check
 
 SET = HostSet(
     hosts=tuple(Host(name=f"db-{n}", address=f"10.0.0.{n}", region="DE") for n in (1, 2, 3)),

@@ -8,7 +8,8 @@ import pytest
 
 from troth.core.config import load_settings
 from troth.core.errors import ConfigError
-from troth.wiring.platform import check, connections_for
+from troth.wiring.platform import connections_for
+from troth.wiring.reading import check
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "residents" / "troth.toml"
 

@@ -63,11 +63,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """On whose behalf a call is made: the client domain, the person's token, the request it belongs to."""
+    """On whose behalf a call is made: the client domain, the person's token, the request it belongs to, and
+    where in its trace this is, if it is traced."""
 
     host: str
     token: str
     request_id: str
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ def _headers(errand: Errand) -> dict[str, str]:
         "Authorization": f"Bearer {errand.token}",
         "Content-Type": "application/json",
     }
-    return headers | ({"X-Request-Id": errand.request_id} if errand.request_id else {})
+    headers |= {"X-Request-Id": errand.request_id} if errand.request_id else {}
+    return headers | ({"Traceparent": errand.traceparent} if errand.traceparent else {})
 
 
 async def _read_body(response: httpx.Response) -> bytes:

@@ -51,7 +51,8 @@ class Visit:
 
     @property
     def errand(self) -> api.Errand:
-        return api.Errand(self.visitor.host, self.visitor.token, self.visitor.request_id)
+        visitor = self.visitor
+        return api.Errand(visitor.host, visitor.token, visitor.request_id, visitor.traceparent)
 
     @property
     def now(self) -> datetime:

@@ -31,6 +31,7 @@ class Visitor:
     languages: str
     subject: str
     scopes: frozenset[str]
+    traceparent: str = ""
 
     @property
     def first_name(self) -> str:
@@ -86,6 +87,7 @@ def read_visitor(headers: Headers) -> Visitor:
         languages=headers.get("accept-language", "")[:200],
         subject=str(claims.get("sub", "")),
         scopes=frozenset(str(claims.get("scope", "")).split()),
+        traceparent=headers.get("traceparent", "")[:64],
     )
 
 

@@ -12,7 +12,7 @@ from troth.core.state import State
 
 def show_plan(config: Path, folder: Path) -> int:
     """Returns the exit status; raises ConfigError for what would be refused, naming the promise at stake."""
-    from troth.wiring.platform import check
+    from troth.wiring.reading import check
 
     settings = load_settings(config)
     state = State(folder.resolve())

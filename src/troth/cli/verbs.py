@@ -240,6 +240,23 @@ def rollback(
     raise typer.Exit(follow_deployment(state, "rollback", json=json, app=name))
 
 
+@app.command(name="reload")
+def reload(
+    state: StateFolder = _STATE,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show what would change, and how; change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Bring a changed troth.toml into force without losing a request; at a failure it goes back by itself.
+
+    Exit status 2 when the file is faulty or some change needs a restart, 1 when it went back.
+    """
+    from troth.cli.reloading import reload_configuration
+
+    raise typer.Exit(reload_configuration(state, dry=dry, json=json))
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -36,7 +36,7 @@ def check_alerts(document: Document, faults: Faults) -> None:
 
 def _check_webhook(target: AlertTargetSettings, path: KeyPath, faults: Faults) -> None:
     """The address itself is not repeated: many hold a token."""
-    if not _is_https(target.webhook):
+    if not is_https(target.webhook):
         faults.add((*path, "webhook"), "This is no https:// address.", "Write https://host/path.")
     if target.secret_file is None:
         hint = 'Put "whsec_" and base64 of 32 random bytes into a file (chmod 600), and name it.'
@@ -58,7 +58,7 @@ def _check_mail(document: Document, target: AlertTargetSettings, path: KeyPath, 
             faults.add((*path, key), "This is of a webhook.", "Leave it out; [mail] has its own.")
 
 
-def _is_https(address: str) -> bool:
+def is_https(address: str) -> bool:
     """With a host, without a user and a password, which would end in logs."""
     try:
         parts = urlsplit(address)

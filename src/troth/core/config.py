@@ -156,6 +156,8 @@ def _normalise(document: Document, folder: Path, faults: Faults) -> Document:
         database=_resolve(_resolve(document.database, "binaries", folder), "certificates", folder),
         mail=document.mail and _resolve(_resolve(document.mail, "ca", folder), "password_file", folder),
         alerts=_resolve_alerts(document.alerts, folder),
+        tracing=document.tracing
+        and _resolve(_resolve(document.tracing, "headers_file", folder), "ca", folder),
         passwords=_resolve(document.passwords, "breached", folder),
         acme=document.acme and _resolve(document.acme, "ca", folder),
         outgoing=_resolve(document.outgoing, "ca", folder),

@@ -20,6 +20,7 @@ from troth.core.registration import RegistrationFault, declared_registration, re
 from troth.core.scope import COLLECTION_NAME, Scope, parse_scope
 from troth.core.settings import Document, DomainSettings
 from troth.core.toml_lines import KeyPath
+from troth.core.tracing_checks import check_tracing_table
 
 RESERVED = ("admin", "me")
 """Names under /api/v1 that no collection can have."""
@@ -354,6 +355,7 @@ _CHECKS: tuple[Callable[[Document, Faults], None], ...] = (
     check_database,
     _check_mail,
     check_alerts,
+    check_tracing_table,
     _check_backup,
     _check_acme,
     _check_domains,

@@ -47,6 +47,7 @@ from troth.core.leader import (
     find_leader,
 )
 from troth.core.statements import SIDE_EFFECTS, called, may_change
+from troth.core.tracing import asking, over
 
 __all__ = ["Connection", "Database", "DatabaseTarget"]
 
@@ -124,7 +125,7 @@ class Database:
 
         Raises Unavailable when the connection is lost before the commit, OutcomeUnknown when at it.
         """
-        return self._transaction()
+        return over(self._transaction())
 
     async def close(self) -> None:
         """End all connections. Calls under way get a few seconds to finish."""
@@ -154,7 +155,8 @@ class Database:
         self, query: str, work: Callable[[Connection], Awaitable[T]], idempotent: bool | None
     ) -> T:
         """Shielded: a caller that goes away must not cancel a commit that waits for its standby."""
-        return await asyncio.shield(self._spawn(self._repeat(query, work, idempotent, _soon())))
+        with asking(query):
+            return await asyncio.shield(self._spawn(self._repeat(query, work, idempotent, _soon())))
 
     async def _repeat(
         self,

@@ -9,6 +9,9 @@ DEVICE_COOKIE = "__Host-device"
 PENDING_COOKIE = "__Host-pending"
 """The cookie of a sign-in whose second factor is still to come. It opens nothing."""
 
+LANGUAGE_COOKIE = "__Host-language"
+"""The cookie with the language that an application asked for the pages of a sign-in. It says nothing else."""
+
 SESSION_CLIENT = "session"
 """The client_id of the tokens that a browser's own session is given; no other client may bear it."""
 

@@ -10,6 +10,7 @@ import msgspec
 
 from troth.core.branding import DEFAULT_COLOUR
 from troth.core.client_kinds import CODE_GRANT, REFRESH_GRANT, AuthMethod, ClientAlgorithm
+from troth.core.logs import LogFormat
 from troth.core.policy import TenantPolicy
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -116,6 +117,24 @@ class MailSettings(_Table, frozen=True, kw_only=True):
     ca: Path | None = None
     user: str = ""
     password_file: Path | None = None
+
+
+class LoggingSettings(_Table, frozen=True, kw_only=True):
+    """How the keeper, the instances and what applications print write their log lines."""
+
+    format: LogFormat = "text"
+
+
+class TracingSettings(_Table, frozen=True, kw_only=True):
+    """A collector of traces (OpenTelemetry, OTLP over HTTP): its `endpoint`, an https:// address, and the
+    `region` where it stands, as of the platform. Of all requests a `share` is traced. `headers_file` is the
+    owner's alone and holds what the collector wants to be shown; `ca` is the authority of its certificate."""
+
+    endpoint: str
+    region: str
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    headers_file: Path | None = None
+    ca: Path | None = None
 
 
 class AlertTargetSettings(_Table, frozen=True, kw_only=True):
@@ -318,6 +337,8 @@ class Document(_Table, frozen=True, kw_only=True):
     certificates: CertificateSettings = CertificateSettings()
     web: WebSettings = WebSettings()
     mail: MailSettings | None = None
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings | None = None
     alerts: AlertSettings = AlertSettings()
     passwords: PasswordSettings = PasswordSettings()
     acme: AcmeSettings | None = None

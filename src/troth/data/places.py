@@ -27,7 +27,7 @@ _SFTP_PORT = 22
 _HTTPS_PORT = 443
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-Use = Literal["members", "backups", "mail", "alerts", "keys", "logs", "receiver", "certificates"]
+Use = Literal["members", "backups", "mail", "alerts", "keys", "logs", "receiver", "certificates", "traces"]
 
 
 class Destination(msgspec.Struct, frozen=True, order=True):
@@ -69,6 +69,7 @@ def find_places(settings: Settings) -> tuple[DataPlace, ...]:
         reached = (Destination(mail.host, mail.port, "mail relay"),)
         found.append(DataPlace(use="mail", name=f"mail relay {mail.host}", place=place, destinations=reached))
     found += _alert_places(settings, own)
+    found += _trace_places(settings, own)
     for name, one in settings.places.items():
         place = _check(settings, one.region, ("places", name, "region"), own)
         _check_host(settings, one.host, place, ("places", name, "host"))
@@ -174,6 +175,17 @@ def _alert_places(settings: Settings, own: dict[str, str]) -> Iterator[DataPlace
             _check_host(settings, host, place, (*path, "webhook"))
             reached = (Destination(host, port, f"alerts to {name}"),)
         yield DataPlace(use="alerts", name=f"alerts to {name}", place=place, destinations=reached)
+
+
+def _trace_places(settings: Settings, own: dict[str, str]) -> Iterator[DataPlace]:
+    """Spans name routes and statements and no person; where they go is declared all the same."""
+    tracing, path = settings.tracing, ("tracing", "region")
+    if tracing is None:
+        return
+    place, (host, port) = _check(settings, tracing.region, path, own), _address(tracing.endpoint)
+    _check_host(settings, host, place, ("tracing", "endpoint"))
+    reached = (Destination(host, port, "collector of traces"),)
+    yield DataPlace(use="traces", name=f"collector of traces at {host}", place=place, destinations=reached)
 
 
 def _store_addresses(kind: str, rest: str, backup: BackupSettings, place: Place) -> tuple[Destination, ...]:

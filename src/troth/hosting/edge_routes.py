@@ -17,6 +17,8 @@ from troth.hosting.edge_proxy import (
     pass_to_web,
 )
 from troth.hosting.edge_state import ALIAS_PATTERN, MEBIBYTE, EdgeApp, EdgeState
+from troth.hosting.edge_trace import UNTRUSTED as UNTRUSTED_TRACES
+from troth.hosting.edge_trace import begin_trace, go_on_with_trace, hear_trace
 from troth.hosting.streams import ENDINGS_PATH
 
 Json = dict[str, Any]
@@ -94,6 +96,7 @@ _UNTRUSTED = [
     "X-Rewrite-*",
     "X-Http-Method*",  # method override: judged as a GET, carried out as a DELETE
     "X-Method-Override",
+    *UNTRUSTED_TRACES,
     "Proxy",  # httpoxy, CVE-2016-5385
     "*_*",  # X_Troth_Person becomes X-Troth-Person in any server that speaks CGI or WSGI inside
 ]
@@ -125,7 +128,7 @@ _ERRORS = {
 def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
     return [
-        {"handle": [*_clean(), *_secure(), _log_upstream()]},
+        {"handle": [*_clean(), *begin_trace(state.traced), *_secure(), _log_upstream()]},
         *_strangers(state),
         *refused_networks(state, refusing(_refuse(403))),
         *_refusals(),
@@ -142,7 +145,15 @@ def private_routes(state: EdgeState) -> list[Json]:
     if state.on_demand is None:
         api["host"] = [domain.name for domain in state.domains]
     return [
-        {"handle": [*_clean(kept=True), _log_upstream(), _log_request()]},
+        {
+            "handle": [
+                *hear_trace(state.traced),
+                *_clean(kept=True),
+                *go_on_with_trace(state.traced),
+                _log_upstream(),
+                _log_request(),
+            ]
+        },
         *_refusals(),
         {"match": [api], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
         {"match": [{"path": [ENDINGS_PATH]}], "handle": [pass_endings(state)], "terminal": True},
@@ -322,7 +333,7 @@ def _before_an_application(state: EdgeState, *wanted: str) -> list[Json]:
 def _hide_session() -> list[Json]:
     """Take our cookies out of the Cookie header and leave the application's own."""
     # The closing semicolon stays where it is: taken along, it would hide a second one of ours behind it.
-    ours = {"search_regexp": r"(?i)(^|;)\s*__Host-(?:troth|device|pending)\s*=[^;]*", "replace": ""}
+    ours = {"search_regexp": r"(?i)(^|;)\s*__Host-(?:troth|device|pending|language)\s*=[^;]*", "replace": ""}
     rest = {"search_regexp": r"^[;\s]+", "replace": ""}
     return [
         {"handler": "headers", "request": {"replace": {"Cookie": [ours, rest]}}},

@@ -100,7 +100,8 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
 
     `client` is the edge's certificate of the `callers` authority, shown to instances, whose certificates are
     checked against `instances_ca` and `service_name`. `storage` is the folder that Caddy may write to,
-    `access_log` and `log` are files that it rolls itself.
+    `access_log` and `log` are files that it rolls itself. Of so many parts of `core.tracing.STEPS` of all
+    requests a trace is made.
     """
 
     address: str
@@ -117,6 +118,7 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     access_log: Path
     log: Path
     on_demand: OnDemand | None = None
+    traced: int = 0
 
     @property
     def aliases(self) -> tuple[EdgeDomain, ...]:

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from troth.core.logs import LogFormat
+
 
 class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """INSTANCE.json. `target` is `module:attribute`, with `factory` a callable that makes the application.
@@ -13,6 +15,7 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for. `pulse` is the file in
     which the instance tells how it goes and the keeper whether it may be sent requests.
     An application sees nothing below `forbidden`, the platform's state, and writes to `temporary` alone.
+    `log_format` is that of what it writes to its log, `spans` the pipe for what is traced.
     """
 
     name: str
@@ -30,3 +33,5 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pulse: Path | None = None
     forbidden: Path | None = None
     temporary: Path | None = None
+    log_format: LogFormat = "text"
+    spans: Path | None = None

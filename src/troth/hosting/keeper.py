@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from troth import VERSION
+from troth.core import logs
 from troth.core.clock import to_wire
 from troth.core.errors import PlatformError, TrothError
 from troth.core.state import State
@@ -297,11 +298,5 @@ def _note_exit(end: Exit) -> None:
 
 
 def _log_to_standard_error() -> None:
-    """Standard error is the keeper's log file; the clock is UTC like everywhere else."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
+    """Standard error is the keeper's log file. How troth.toml wants its lines is known once that is read."""
+    logs.log_as("text", "keeper")

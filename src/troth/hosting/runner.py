@@ -22,6 +22,9 @@ from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from troth.core import logs
+from troth.core.clock import SystemClock
+from troth.core.tracing import trace_into
 from troth.hosting.confinement import confine
 from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH, STARTED_PATH
@@ -29,9 +32,11 @@ from troth.hosting.instance_file import InstanceFile
 from troth.hosting.pulse import BEAT_SECONDS, Teller
 from troth.hosting.shedding import Places, party_of, refuse
 from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
+from troth.hosting.tracing.instance import Traced
 from troth.hosting.wire import decode
 
 BACKLOG = 1024
+_LONGEST_NUMBER = 64
 QUIET_SECONDS = 1.0
 """While draining: how long nothing must be in flight, for the edge may have sent one before it heard."""
 
@@ -65,6 +70,7 @@ class Gate:
         if scope["type"] == "http" and scope["path"] == ENDINGS_PATH:
             await self._answer_without_end(scope, receive, send)
             return
+        logs.request_id.set(_number(scope))
         party = party_of(scope)
         if scope["type"] == "http" and not self._places.take(party):
             await refuse(scope, send, self._places.refused)
@@ -175,6 +181,12 @@ class Gate:
         await send({"type": "http.response.body", "body": body})
 
 
+def _number(scope: Message) -> str:
+    """As the edge gave it, which replaces what others say."""
+    found = next((value for name, value in scope.get("headers", ()) if name == b"x-request-id"), b"")
+    return found[:_LONGEST_NUMBER].decode("ascii", "replace")
+
+
 def load(instance: InstanceFile) -> Application:
     """Import the application. Errors of its code are its own and end the process."""
     os.environ.update(instance.environment)
@@ -209,7 +221,9 @@ async def serve(instance: InstanceFile) -> int:
     listener = Listener(instance, streams) if "TROTH_API_URL" in instance.environment else None
     application = load(instance)
     teller = Teller(instance.pulse) if instance.pulse is not None else None
-    gate = Gate(Guard(application, streams) if listener else application, teller)
+    guarded = Guard(application, streams) if listener else application
+    traced = Traced(guarded, routes=instance.kind == "web") if instance.spans is not None else guarded
+    gate = Gate(traced, teller)
     server = make_server(instance, gate)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -237,6 +251,11 @@ def main(arguments: list[str]) -> int:
     """The process: `arguments` is the path of INSTANCE.json."""
     faulthandler.enable()
     instance = decode(Path(arguments[0]).read_bytes(), InstanceFile)
+    logs.capture(instance.log_format, instance.name, SystemClock().now)
+    if instance.spans is not None:
+        trace_into(instance.spans)
+    if instance.kind == "web":  # an application's logging is its own
+        logs.log_as(instance.log_format, instance.name)
     print(f"{instance.name} is held to: {', '.join(confine(instance))}", file=sys.stderr)  # noqa: T201
     return uvloop.run(serve(instance))
 

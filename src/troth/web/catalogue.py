@@ -24,6 +24,11 @@ class Words:
 _WORDS = {language: Words(language) for language in LANGUAGES}
 
 
+def words_in(language: str) -> Words:
+    """The texts of one of `LANGUAGES`."""
+    return _WORDS[language]
+
+
 def words_for(accept_language: str) -> Words:
     """The best of our languages for an Accept-Language header (RFC 9110 section 12.5.4), else English."""
     best, weight = LANGUAGES[0], 0.0

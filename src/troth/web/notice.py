@@ -8,8 +8,8 @@ from starlette.requests import Request
 from troth.access.accounts.devices import Devices
 from troth.access.accounts.notices import Happened, Notices
 from troth.access.tenants import Domain
-from troth.web.catalogue import words_for
 from troth.web.cookies import read_device
+from troth.web.language import words_of
 
 
 class NoticeServices(Protocol):
@@ -25,7 +25,7 @@ async def tell(
     services: NoticeServices, request: Request, domain: Domain, person: UUID, happened: Happened
 ) -> None:
     """Something happened to the account of this person."""
-    words = words_for(request.headers.get("accept-language", ""))
+    words = words_of(request)
     await services.notices.tell(domain, person, happened, language=words.language)
 
 

@@ -17,7 +17,7 @@ from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import NotFound, OutcomeUnknown, RequestError, TooMany, Unavailable
 from troth.web.answers import problems, request_id
 from troth.web.brand import letter, stylesheet
-from troth.web.catalogue import words_for
+from troth.web.language import words_of
 from troth.web.problem import retry_after
 from troth.web.reports import PATH as REPORTS
 
@@ -72,7 +72,7 @@ class Pages:
     ) -> Response:
         """A page. `leads_to` is the redirect URI to which a form on it may lead in the end, `script` the path
         of the one script that it uses."""
-        words = words_for(request.headers.get("accept-language", ""))
+        words = words_of(request)
         html = self._environment.get_template(template).render(
             t=words, domain=domain, brand=domain.branding, version=self._version, script=script, **context
         )

@@ -26,9 +26,9 @@ from troth.core.names import PENDING_COOKIE
 from troth.web.account.device import describe_agent
 from troth.web.answers import NO_STORE, request_id
 from troth.web.awaited import awaited
-from troth.web.catalogue import words_for
 from troth.web.cookies import clear_pending, read_cookie, set_cookie, set_device
 from troth.web.forms import once, read_form, read_query
+from troth.web.language import words_of
 from troth.web.login import login_location
 from troth.web.notice import tell, tell_of_stranger
 from troth.web.origin import require_same_origin, safe_return_to
@@ -255,7 +255,7 @@ def picture_of(setup: Setup) -> Markup:
 
 def device_name(request: Request) -> str:
     """What a new passkey is called unless its person says otherwise."""
-    words = words_for(request.headers.get("accept-language", ""))
+    words = words_of(request)
     return describe_agent(request.headers.get("user-agent", ""), words)
 
 

@@ -75,6 +75,14 @@ class Alerting:
         self._jitter = random.Random().random  # noqa: S311 - spreads tries, hides nothing
         self._delivering = asyncio.Lock()
 
+    def follow(self, settings: Settings, senders: Mapping[str, Send]) -> None:
+        """Settings that were read again. What waits for a target that is gone is dropped."""
+        self._settings, self._senders = settings.alerts, senders
+        self._targets = tuple(_target(name, one) for name, one in settings.alerts.targets.items())
+        names = [one.name for one in self._targets]
+        tested = {name: at for name, at in self._kept.tested.items() if name in names}
+        self._change(Kept(self._kept.book, queues.for_targets(self._kept.queue, names), tested))
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     def duties(self) -> tuple[Duty, ...]:

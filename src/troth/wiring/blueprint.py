@@ -1,9 +1,10 @@
 """What an instance of a service is started with: its place, its certificates, its file and its process."""
 
 import hashlib
+import itertools
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from troth.hosting.edge_state import WEB, service_name
 from troth.hosting.instance import Prepared, Release, note_of
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.releases import Shelf
+from troth.hosting.tracing.pipes import SUFFIX, make_pipe
 from troth.hosting.wire import encode
 from troth.wiring.certificates import Certificates, Holder
 
@@ -79,8 +81,20 @@ class Blueprint:
         self._private = private
         self._web = web
         self._resumes = resumes
-        self._places = _choose_places(settings, ports)
+        self._ports = ports
+        self._places: dict[str, Endpoint] = {}
+        self._webs: dict[str, WebConfiguration] = {}
+        self._web_names = itertools.count(1)
+        if resumes:
+            self._place(_read_lines(self._turns_file))
+        self.follow(settings)
         self.shelves = {name: Shelf(state.releases / name, but=state.root) for name in settings.apps}
+
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again: more places where there may be more instances, and none fewer, for
+        somebody may answer there."""
+        self._settings = settings
+        self._place(turn for turn in _turns(settings) if turn not in self._places)
 
     def places_of(self, service: str) -> tuple[Endpoint, ...]:
         """Everywhere that an instance of this service may answer."""
@@ -89,11 +103,22 @@ class Blueprint:
     def first_release(self, service: str) -> Release:
         """What the instances of a service run when the platform comes up."""
         if service == WEB:
-            return Release(name=VERSION, target="troth.web.app:create", folder=self._state.run)
+            (name,) = (self._resumes and _read_lines(self._web_name_file)) or (VERSION,)
+            return self._web_release(name)
         app, shelf = self._settings.apps[service], self.shelves[service]
         if self._resumes and shelf.current is not None:  # a keeper's death brings in no new release
             return shelf.release(shelf.current)
         return shelf.release(shelf.at_start(app.folder, app.target, datetime.now(UTC)))
+
+    def web_release(self) -> Release:
+        """The web service as it is configured from now on. Its instances keep to the configuration that their
+        release had at first, also when one is started again while another release takes over."""
+        name = next(name for number in self._web_names if (name := f"{VERSION}+{number}") not in self._webs)
+        return self._web_release(name)
+
+    def keep_web_release(self, release: Release) -> None:
+        """A keeper that takes over goes on with this one."""
+        write_secret(self._web_name_file, release.name.encode())
 
     def prepare(self, service: str, slot: str, generation: int, release: Release) -> Prepared:
         """Certificates and file of an instance about to start. A new generation does not take the certificate
@@ -111,10 +136,12 @@ class Blueprint:
         folder = self._state.run / "instances"
         folder.mkdir(mode=0o700, exist_ok=True)
         write_secret(folder / f"{turn}.json", encode(described))
+        if described.spans is not None:
+            make_pipe(described.spans)
         if service == WEB:
-            write_secret(self._web_file, encode(self._web()))
+            write_secret(self._web_file(release), encode(self._web_of(release)))
         note = note_of(service, slot, generation, release)
-        return Prepared(self._process(turn, described, note), endpoint, described.pulse)
+        return Prepared(self._process(turn, described, release, note), endpoint, described.pulse)
 
     def resume(self, service: str, slot: str, generation: int, release: Release) -> Prepared | None:
         """The same of an instance that an earlier keeper started. None when it cannot go on: its certificates
@@ -127,11 +154,34 @@ class Blueprint:
             self._certificates.obtain(holder)
         described = self._describe(service, slot, turn, release)
         note = note_of(service, slot, generation, release)
-        return Prepared(self._process(turn, described, note), endpoint, described.pulse, runs=True)
+        return Prepared(self._process(turn, described, release, note), endpoint, described.pulse, runs=True)
+
+    def _place(self, turns: Iterable[str]) -> None:
+        """Places in this order, written down: a keeper that takes over asks for ports in it again."""
+        for turn in turns:
+            self._places[turn] = Endpoint("127.0.0.1", next(self._ports))
+            if not self._resumes or turn not in _read_lines(self._turns_file):
+                with self._turns_file.open("a") as file:
+                    file.write(f"{turn}\n")
 
     @property
-    def _web_file(self) -> Path:
-        return self._state.run / "web.json"
+    def _turns_file(self) -> Path:
+        return self._state.run / "places"
+
+    @property
+    def _web_name_file(self) -> Path:
+        return self._state.run / "web.release"
+
+    def _web_file(self, release: Release) -> Path:
+        return self._state.run / f"web-{release.name}.json"
+
+    def _web_release(self, name: str) -> Release:
+        return Release(name=name, target="troth.web.app:create", folder=self._state.run)
+
+    def _web_of(self, release: Release) -> WebConfiguration:
+        if release.name not in self._webs:
+            self._webs[release.name] = self._web()
+        return self._webs[release.name]
 
     def _describe(self, service: str, slot: str, turn: str, release: Release) -> InstanceFile:
         pulse = self._state.run / "instances" / f"{turn}.pulse"
@@ -142,14 +192,17 @@ class Blueprint:
             if service == WEB
             else self._describe_app(slot, turn, place, (own, *rest), release)
         )
-        return msgspec.structs.replace(described, pulse=pulse)
+        spans = pulse.with_suffix(SUFFIX) if self._settings.tracing is not None else None
+        return msgspec.structs.replace(described, pulse=pulse, spans=spans)
 
-    def _process(self, turn: str, described: InstanceFile, note: dict[str, str]) -> ProcessSpec:
+    def _process(
+        self, turn: str, described: InstanceFile, release: Release, note: dict[str, str]
+    ) -> ProcessSpec:
         """The web service's own file counts as given too: it is read once, at the start."""
         slot, file = described.name, self._state.run / "instances" / f"{turn}.json"
         given = hashlib.sha256(encode(described))
         if described.kind == "web":
-            given.update(encode(self._web()))
+            given.update(encode(self._web_of(release)))
         return ProcessSpec(
             name=slot,
             argv=(sys.executable, "-I", "-m", "troth.hosting.runner", str(file)),
@@ -171,7 +224,8 @@ class Blueprint:
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
-            environment={**release.environment, "TROTH_WEB": str(self._web_file)},
+            log_format=self._settings.logging.format,
+            environment={**release.environment, "TROTH_WEB": str(self._web_file(release))},
         )
 
     def _describe_app(
@@ -188,6 +242,7 @@ class Blueprint:
             certificate=own.certificate,
             key=own.key,
             client_ca=self._certificates.ca("callers"),
+            log_format=self._settings.logging.format,
             forbidden=self._state.root,
             temporary=temporary,
             environment={
@@ -225,13 +280,16 @@ def _service(turn: str) -> str:
     return turn.rsplit("-", 2)[0]
 
 
-def _choose_places(settings: Settings, ports: Iterator[int]) -> dict[str, Endpoint]:
-    """`web-1-0`, `web-1-1`, `web-2-0`, … and where each is."""
+def _read_lines(file: Path) -> tuple[str, ...]:
+    return tuple(file.read_text().split()) if file.exists() else ()
+
+
+def _turns(settings: Settings) -> tuple[str, ...]:
+    """`web-1-0`, `web-1-1`, `web-2-0`, …"""
     sizes = {WEB: settings.web.most} | {name: app.most for name, app in settings.apps.items()}
-    turns = [
+    return tuple(
         f"{service}-{number}-{turn}"
         for service, size in sizes.items()
         for number in range(1, size + SPARE_SLOTS + 1)
         for turn in (0, 1)
-    ]
-    return {turn: Endpoint("127.0.0.1", next(ports)) for turn in turns}
+    )

@@ -65,6 +65,15 @@ class Deploying:
         self._progress = Progress()
         self._task: asyncio.Task[None] | None = None
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again: what a deployment takes that names no folder."""
+        self._apps = settings.apps
+
+    @property
+    def busy(self) -> str:
+        """The application that is being deployed; empty when none is."""
+        return "" if self._progress.done else self._progress.app
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     def actions(self) -> dict[str, Action]:

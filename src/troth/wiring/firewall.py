@@ -145,6 +145,10 @@ class Firewall:
         self._stale = False
         self._one_at_a_time = asyncio.Lock()
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again: whether the rules in force are what they ask for."""
+        self._settings = settings
+
     @property
     def enforced(self) -> bool:
         """Whether there are confirmed rules that this keeper can look after."""

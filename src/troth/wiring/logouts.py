@@ -48,9 +48,17 @@ class LogoutTelling:
         self._target = target
         self._https_port = https_port
         self._opened: _Opened | None = None
+        self._stale = False
+
+    def follow(self, settings: OutgoingSettings) -> None:
+        """Settings that were read again; the next round begins anew with them."""
+        self._stale, self._settings = settings != self._settings or self._stale, settings
 
     async def work(self) -> str:
         """One round."""
+        if self._stale:
+            self._stale = False
+            await self.close()
         if self._opened is None:
             self._opened = await self._open()
         return await self._opened.notices.work()

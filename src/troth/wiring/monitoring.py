@@ -10,6 +10,7 @@ from troth.core.clock import SystemClock, to_wire
 from troth.core.config import Settings
 from troth.core.promise import Drill, Evidence, Probe
 from troth.core.state import State
+from troth.hosting.edge_routes import WEB_PATHS
 from troth.hosting.plan import Plan, Step, Tell
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.watch import promise
@@ -27,6 +28,7 @@ from troth.wiring.drilling import read_drilled
 from troth.wiring.history import History
 from troth.wiring.residency import Residency
 from troth.wiring.services import ServicesPart
+from troth.wiring.tracing import Tracing
 from troth.wiring.watching import (
     BackupsWatch,
     CertificatesWatch,
@@ -68,6 +70,7 @@ class Monitoring:
         self._evidence: tuple[Evidence, ...] = ()
         self._database = DatabaseWatch(parts.database, self._clock)
         self._open = AsyncExitStack()
+        self._tracing = Tracing(settings, state, tuple(path.removesuffix("/*") for path in WEB_PATHS))
         self.watch = Watch(
             (
                 KeeperWatch(self._duties, self._at_hand).source(),
@@ -90,13 +93,19 @@ class Monitoring:
 
         self._history = History(self._database.connected, self.watch.samples, self._clock)
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again. Raises ConfigError for a target that cannot be told."""
+        self.alerting.follow(settings, senders(settings, self._clock))
+        self._tracing.follow(settings)
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     def over(self, plan: Plan) -> Plan:
         """The plan with the watch over it: the socket of the metrics as its last step, the duties noted down,
         and those of the watch itself. The watch begins with the duties."""
         step = Step(name="monitoring", title="Monitoring", start=self._begin, after=("edge",), stop=self._end)
-        own = (*self.watch.duties(), *self.alerting.duties(), *self._history.duties())
+        parts = (self.watch, self.alerting, self._history, self._tracing)
+        own = (duty for part in parts for duty in part.duties())
         actions = {"metrics": self.metrics, **self.alerting.actions(), **self._history.actions()}
         return msgspec.structs.replace(
             plan,
@@ -134,13 +143,14 @@ class Monitoring:
 
     async def _end(self) -> None:
         await self._open.aclose()
+        await self._tracing.close()
         await self._history.close()
         await self._database.close()
 
     async def _at_hand(self) -> Iterable[Sample]:
         strays = await self._residency.troubles()
         stray = Sample("troth_undeclared_destinations", len(strays), (), "; ".join(strays))
-        return (stray, *self.alerting.samples())
+        return (stray, *self.alerting.samples(), *self._tracing.samples())
 
     async def _promises(self) -> Look:
         broken = (

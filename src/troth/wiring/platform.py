@@ -1,26 +1,23 @@
 """The whole platform as a plan for the keeper."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
-from troth.access.accounts.passwords import Passwords
-from troth.access.accounts.people import Accounts
 from troth.access.alarms import Alarm, recent_alarms
+from troth.core import logs
 from troth.core.clock import SystemClock
 from troth.core.config import Settings
 from troth.core.db import Database
 from troth.core.secret import write_public
 from troth.core.state import State
-from troth.data.backups.installing import refuse_half_restored
 from troth.data.backups.tool import SLOT
-from troth.data.collections import load_collections
-from troth.data.epochs import begin_first, folder_beside, open_epochs
-from troth.data.keys import KeyRing, Sealer, make_root_key
-from troth.data.places import find_places
+from troth.data.epochs import begin_first, folder_beside
+from troth.data.keys import make_root_key
 from troth.data.postgres import find_binaries
 from troth.data.recovery import make_recovery_key
-from troth.data.roles import APP, AUDITOR, OWNER
+from troth.data.roles import APP, AUDITOR
 from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
 from troth.hosting.ports import private_ports, public_ports
 from troth.hosting.supervisor import Supervisor
@@ -28,40 +25,32 @@ from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
 from troth.wiring import bounding, firewall, receipts, residency
 from troth.wiring.administration import Office, recheck_domains
 from troth.wiring.administration import actions as office_actions
-from troth.wiring.alert_targets import check_targets
 from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backups import BackupsPart
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Held
-from troth.wiring.client_secrets import declare_client_secrets
 from troth.wiring.database import DatabasePart, find_programs
-from troth.wiring.declaration import (
-    PROBE_TENANT,
-    Declared,
-    declare,
-    declare_users,
-    read_signins,
-    signin_key,
-    with_probes,
-)
-from troth.wiring.drilling import mend
-from troth.wiring.external_database import ExternalDatabase, check_external
+from troth.wiring.declaration import PROBE_TENANT, read_signins, signin_key, with_probes
+from troth.wiring.declaring import declare_all, mend_all
+from troth.wiring.external_database import ExternalDatabase
 from troth.wiring.firewall import Firewall
 from troth.wiring.key_epochs import KeyEpochs
 from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.monitoring import Monitoring, Parts
-from troth.wiring.places import check_size
 from troth.wiring.probing import Probing
+from troth.wiring.reading import check, read_again
 from troth.wiring.receipts import Receipts
+from troth.wiring.reloading import Hands, Reloading
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
-from troth.wiring.resuming import PortBook, settings_of
+from troth.wiring.resuming import PortBook, keep_settings, settings_of
 from troth.wiring.revoking import Revoking
 from troth.wiring.services import ServicesPart
 from troth.wiring.serving import Serving
+from troth.wiring.trail import note
 
 REPLACEMENT_SECONDS = 45.0
 """For one instance: its start, the edge's notice of it, and the end of the one before."""
@@ -78,21 +67,7 @@ async def build(launch: Launch, supervisor: Supervisor) -> Plan:
     settings, state = settings_of(launch, resume=supervisor.takes_over), State(launch.state)
     if not supervisor.takes_over:
         check(settings, state)
-    return Platform(settings, state, supervisor).plan()
-
-
-def check(settings: Settings, state: State | None = None) -> None:
-    """All that can be known before anything starts. Raises ConfigError naming the promise at stake."""
-    find_places(settings)
-    load_collections(settings.collections)
-    check_targets(settings)
-    if settings.database.hosts:
-        check_external(settings)
-        return
-    find_programs(settings.database.binaries)
-    if state is not None:
-        refuse_half_restored(state)
-        check_size(state, settings.database.members)
+    return Platform(settings, state, supervisor, partial(read_again, launch, state)).plan()
 
 
 def connections_for(instances: int) -> int:
@@ -105,9 +80,13 @@ def connections_for(instances: int) -> int:
 class Platform:
     """The parts, and how they depend on one another."""
 
-    def __init__(self, settings: Settings, state: State, supervisor: Supervisor) -> None:
+    def __init__(
+        self, settings: Settings, state: State, supervisor: Supervisor, read: Callable[[Settings], Settings]
+    ) -> None:
+        """`settings` are checked; `read` reads them again, given those that it runs with."""
         self._declared, self._resumes = settings, supervisor.takes_over
         self._settings = settings = with_probes(settings)
+        logs.log_as(settings.logging.format, "keeper")
         self._state = state
         book, edge = PortBook(state, resume=self._resumes), settings.edge
         ports = book.public(lambda: public_ports(edge.address, edge.https_port, edge.http_port))
@@ -165,6 +144,9 @@ class Platform:
         )
         self._revoking = Revoking(self._certificates, self._database, self._services, clock)
         self._logouts = LogoutTelling(settings.outgoing, state, self._database.target, port)
+        hands = Hands(read, self._follow, self._bring_in_line, self._keep, self._serving.busy, self._note)
+        self._reloading = Reloading(self._declared, self._services, hands)
+        self._serving.before_stop.append(self._reloading.stop)
 
     def _describe_database(self, supervisor: Supervisor, ports: Iterator[int]) -> DatabasePart:
         """Here, or elsewhere."""
@@ -246,6 +228,7 @@ class Platform:
                 Duty(name="outgoing connections", every=residency.EVERY_SECONDS, work=self._residency.work),
             ),
             status={
+                "addresses": self._report_addresses,
                 "members": self._database.report,
                 "replica_set": self._replicas.report,
                 "instances": self._services.report_instances,
@@ -275,6 +258,7 @@ class Platform:
                 **self._revoking.actions(),
                 **self._serving.actions(),
                 **self._replicas.actions(),
+                **self._reloading.actions(),
             },
         )
 
@@ -315,25 +299,40 @@ class Platform:
         )
 
     async def _declare(self, tell: Tell) -> str:
-        owner = await Database.open(self._database.target(OWNER), max_size=2)
-        app = await Database.open(self._database.target(APP), max_size=4)
-        passwords = Passwords()
-        try:
-            await mend(owner)
-            if self._resumes:  # what troth.toml says now takes effect with a start, not with a keeper's death
-                return "as declared before"
-            tenants = await declare(self._settings, owner)
-            await declare_client_secrets(self._settings, self._state, tenants, owner)
-            ring = KeyRing(app, open_epochs(self._state.root_key))
-            tools = Declared(owner, Accounts(owner, Sealer(ring)), passwords)
-            await declare_users(self._settings, self._state, tenants, tools)
-        finally:
-            passwords.close()
-            await asyncio.gather(owner.close(), app.close())
+        if self._resumes:  # what troth.toml says now takes effect with a start or a reload
+            await mend_all(self._database.target)
+            return "as declared before"
+        await self._bring_in_line(self._declared)
         declared = self._declared
         return (
             f"{len(declared.tenants)} tenants, {len(declared.domains)} domains, {len(declared.users)} users"
         )
+
+    async def _bring_in_line(self, settings: Settings) -> None:
+        await declare_all(with_probes(settings), self._state, self._database.target)
+
+    def _follow(self, settings: Settings) -> None:
+        """Settings that were read again, to whoever holds the former ones."""
+        self._declared, self._settings = settings, with_probes(settings)
+        logs.log_as(settings.logging.format, "keeper")
+        self._residency.follow(settings)
+        self._firewall.follow(settings)
+        self._monitoring.follow(self._settings)
+        self._office.follow(self._settings)
+        self._probing.follow(self._settings)
+        self._logouts.follow(settings.outgoing)
+        if self._mailing and settings.mail:
+            self._mailing.follow(settings.mail)
+        self._serving.follow(self._settings)
+        self._services.follow(self._settings)
+
+    def _keep(self, settings: Settings) -> None:
+        """A keeper that takes over goes on with these."""
+        keep_settings(self._state, settings)
+        self._services.keep_web_release()
+
+    async def _note(self, event: str, detail: object) -> None:
+        await note(self._database.target, event, (detail,))
 
     async def _renew(self) -> str:
         """Both parts are looked after, even if one of them fails."""
@@ -366,15 +365,15 @@ class Platform:
         kept = (*self._backup_drills.troubles(), *self._key_epochs.troubles())
         return (*(trouble for part in found for trouble in part), *kept)
 
-    async def _summarize(self) -> Summary:
+    async def _report_addresses(self) -> tuple[Address, ...]:
         face = self._services.face
-        addresses = tuple(
-            Address(domain.branding.name, face.origin(domain.name)) for domain in self._declared.domains
-        )
+        return tuple(Address(one.branding.name, face.origin(one.name)) for one in self._declared.domains)
+
+    async def _summarize(self) -> Summary:
         warning = self._database.replicas.binaries.warning
         return Summary(
             platform=self._settings.platform.name,
-            addresses=addresses,
+            addresses=await self._report_addresses(),
             signins=self._signins(),
             ca=self._state.public_ca,
             notes=(warning,) if warning else (),

@@ -108,6 +108,10 @@ class Probing:
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again."""
+        self._settings = settings
+
     async def factsheet(self, _: dict[str, object]) -> dict[str, object]:
         """Run every probe now and put the factsheet together."""
         async with self._one_round, self._databases(APP, AUDITOR) as (app, auditor):

@@ -60,6 +60,11 @@ class Addresses:
         self._asked = -RESOLVE_SECONDS
         self._unanswered: tuple[str, ...] = ()
 
+    def follow(self, hosts: Iterable[tuple[str, int]]) -> None:
+        """Other hosts are declared from now on. What the former ones led to is remembered as ever:
+        connections that are open end by themselves."""
+        self._hosts, self._asked = tuple(dict.fromkeys(hosts)), -RESOLVE_SECONDS
+
     async def refresh(self, *, at_once: bool = False) -> None:
         """Ask for every host, unless that was done a moment ago. A name without an answer keeps its past."""
         now = time.monotonic()
@@ -117,6 +122,12 @@ class Residency:
         self._last_look: datetime | None = None
         self._looked = 0
         self._one_at_a_time = asyncio.Lock()
+
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again. Raises ConfigError as `find_places` does."""
+        self.places = find_places(settings)
+        self._addresses.follow((one.host, one.port) for one in declared_destinations(settings))
+        self._name_servers = frozenset(settings.dns.servers), settings.dns.port
 
     async def work(self) -> str:
         """One sample; a sentence when something new leads astray."""

@@ -5,6 +5,7 @@ Both lie in `State.run`, which each start of the platform makes anew.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -20,18 +21,27 @@ from troth.hosting.wire import decode, encode
 def settings_of(launch: Launch, *, resume: bool) -> Settings:
     """What the platform runs with. Raises ConfigError, and PlatformError when there is nothing to go on
     with."""
-    kept = State(launch.state).run / "settings.json"
+    state = State(launch.state)
     if resume:
         try:
-            return decode(kept.read_bytes(), Settings)
+            return decode(_file(state).read_bytes(), Settings)
         except (OSError, msgspec.DecodeError) as error:
             raise PlatformError("The keeper before left no settings.", detail=str(error)) from error
-    settings = _effective(launch)
-    write_secret(kept, encode(settings))
+    settings = effective_settings(launch)
+    keep_settings(state, settings)
     return settings
 
 
-def _effective(launch: Launch) -> Settings:
+def keep_settings(state: State, settings: Settings) -> None:
+    """A keeper that takes over goes on with these."""
+    write_secret(_file(state), encode(settings))
+
+
+def _file(state: State) -> Path:
+    return state.run / "settings.json"
+
+
+def effective_settings(launch: Launch) -> Settings:
     """troth.toml with what the command line overrides. Raises ConfigError."""
     settings = load_settings(launch.config)
     edge, database = settings.edge, settings.database

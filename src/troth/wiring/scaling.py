@@ -78,6 +78,17 @@ class Scaling:
             if name in self.served and number <= self.served[name].bounds.most:
                 self.served[name].fixed = number
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again; the next look brings the numbers into the new bounds."""
+        sizes = {WEB: (settings.web.instances, settings.web.most)}
+        sizes |= {name: (app.instances, app.most) for name, app in settings.apps.items()}
+        for name, one in self.served.items():
+            least, most = sizes[name]
+            one.bounds = msgspec.structs.replace(one.bounds, least=least, most=most)
+            one.policy = msgspec.structs.replace(one.policy, least=least, most=most)
+            if one.fixed is not None and one.fixed > most:
+                one.fixed = None
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     async def work(self) -> str:
@@ -171,7 +182,7 @@ class Scaling:
         if number is not None and not (isinstance(number, int) and 1 <= number <= one.bounds.most):
             raise UsageError(
                 f"{one.name} can have 1 to {one.bounds.most} instances.",
-                hint="Raise `max_instances` of it in troth.toml, and start the platform anew.",
+                hint="Raise `max_instances` of it in troth.toml, then: troth reload",
             )
         one.fixed = number
         self._keep()

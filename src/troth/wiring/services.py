@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 
-from troth.core.ca import LeafFiles
 from troth.core.config import Settings
-from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace, Visitor
 from troth.core.secret import new_token, write_secret
-from troth.core.settings import AcmeSettings
 from troth.core.state import State
 from troth.hosting.deployment import Deployment
 from troth.hosting.edge import render
@@ -26,33 +24,22 @@ from troth.hosting.edge_admin import (
     write_config,
 )
 from troth.hosting.edge_proxy import NOTICED_SECONDS
-from troth.hosting.edge_state import (
-    WEB,
-    Acme,
-    EdgeApp,
-    EdgeDomain,
-    EdgeState,
-    OnDemand,
-    PrivateListener,
-)
+from troth.hosting.edge_state import WEB
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instance import Change, Instance, InstanceView, Prepared, Release
 from troth.hosting.instances import Fleet
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts
 from troth.hosting.releases import Shelf
+from troth.hosting.rolling import Rolling
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
+from troth.wiring.fronting import EDGE, Front, public_holder
 from troth.wiring.tending import Tending
 from troth.wiring.waiting import until
 
-EDGE = Holder(trust="callers", name="edge", usage="client")
 KEEPER = Holder(trust="callers", name="keeper", usage="client")
-
-
-_SYSTEM_ROOTS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
-"""Whom this machine trusts, on Debian and on Fedora."""
 
 
 class ServicesPart:
@@ -85,6 +72,9 @@ class ServicesPart:
             ports=private,
             resumes=supervisor.takes_over,
         )
+        self._front = Front(
+            state, certificates, self._blueprint, ports=ports, private=self._private, gate=self._gate
+        )
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
         self._edge_lags = False
@@ -96,7 +86,41 @@ class ServicesPart:
         certificates.obtain(EDGE)
         certificates.obtain(PRIVATE)
         for domain in settings.domains:
-            certificates.obtain(_public(domain.name))
+            certificates.obtain(public_holder(domain.name))
+
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again: places and certificates for what is new. `load_edge` and the
+        instances' replacement bring them into force. Certificates of what is gone stay until then."""
+        self._settings = settings
+        self._blueprint.follow(settings)
+        held = {one.name for one in self._certificates.holders(lambda one: one.trust == "public")}
+        for domain in settings.domains:
+            if domain.name not in held:
+                self._certificates.issue(public_holder(domain.name))
+
+    def edge_gist(self) -> dict[str, Any]:
+        """What the edge has to be told again under the present settings. A domain that any network may reach
+        is not among it: the edge asks for what it was not told of, and shows nothing of what is gone."""
+        told = tuple(one for one in self._settings.domains if one.allow or one.deny)
+        return render(self._front.describe(msgspec.structs.replace(self._settings, domains=told)))
+
+    async def load_edge(self) -> None:
+        """Have the edge follow the present settings. Raises PlatformError when it refuses; all is as before
+        then."""
+        if self._admin is not None:
+            await self._admin.load(render(self._front.describe(self._settings)))
+            self._forget_domains()
+
+    def keep_web_release(self) -> None:
+        """A keeper that takes over goes on with the release of the web service that runs now."""
+        self._blueprint.keep_web_release(self.fleets[WEB].release)
+
+    def _forget_domains(self) -> None:
+        """The edge reads the certificates of domains that are gone no more, also when it is started again."""
+        names = {domain.name for domain in self._settings.domains}
+        for holder in self._certificates.holders(lambda one: one.trust == "public"):
+            if holder.name not in names:
+                self._certificates.forget(holder)
 
     @property
     def face(self) -> PublicFace:
@@ -182,7 +206,8 @@ class ServicesPart:
         # Renewed on disk they are not due again for long: the edge must be told until it has followed.
         self._edge_lags = self._edge_lags or bool(due)
         if self._edge_lags and self._admin:
-            await self._admin.load(render(self._edge_state()), force=True)
+            await self._admin.load(render(self._front.describe(self._settings)), force=True)
+            self._forget_domains()
             self._edge_lags = False
         return f"renewed {len(due)} certificates of the edge" if due else ""
 
@@ -214,10 +239,15 @@ class ServicesPart:
     def deployment(self, service: str) -> Deployment:
         """How a release of an application takes over from another."""
 
-        async def notice() -> None:
-            await asyncio.sleep(NOTICED_SECONDS)
+        return Deployment(self.fleets[service], notice=_notice, check=self._compare)
 
-        return Deployment(self.fleets[service], notice=notice, check=self._compare)
+    async def roll_web(self, tell: Tell) -> Callable[[], Awaitable[None]]:
+        """Replace the instances of the web service by some that are configured as the settings are now, and
+        return the way back. Raises PlatformError when they are not fit; all are as before then."""
+        fleet = self.fleets[WEB]
+        rolling, before = Rolling(fleet, notice=_notice, check=self._compare), fleet.release
+        await rolling.bring(self._blueprint.web_release(), tell)
+        return lambda: rolling.go_back(before, tell)
 
     async def _compare(self, new: Instance, old: Instance) -> str:
         """The new release must not fail where the old one does not. Asked without anybody's session, an
@@ -230,6 +260,11 @@ class ServicesPart:
     def forget_gone(self, service: str) -> None:
         """Forget the certificates of instances that live no more."""
         self._forget_gone(service)
+
+    def forget_all_gone(self) -> None:
+        """The same of all services."""
+        for service in self.fleets:
+            self._forget_gone(service)
 
     async def in_flight(self) -> dict[str, int]:
         """Requests under way at each place, as the edge counts them. Raises PlatformError."""
@@ -270,10 +305,9 @@ class ServicesPart:
         async def prepare(slot: str, generation: int, release: Release) -> Prepared:
             return self._blueprint.prepare(name, slot, generation, release)
 
-        app = self._settings.apps.get(name)
-        path = app.health if app is not None else ""
-
         async def is_ready(endpoint: Endpoint) -> bool:
+            app = self._settings.apps.get(name)
+            path = app.health if app is not None else ""
             return await self.ready.is_started(endpoint) and (
                 not path or await self.ready.is_well(endpoint, path)
             )
@@ -300,52 +334,18 @@ class ServicesPart:
             if holder.name == turn:
                 self._certificates.forget(holder)
 
-    def _edge_state(self) -> EdgeState:
-        return EdgeState(
-            address=self._settings.edge.address,
-            https_port=self._ports.https,
-            http_port=self._ports.http,
-            domains=tuple(
-                EdgeDomain(
-                    one.name, one.app, self._certificates.files(_public(one.name)), one.allow, one.deny
-                )
-                for one in self._settings.domains
-            ),
-            web=self._blueprint.places_of(WEB),
-            apps=tuple(EdgeApp(name, self._blueprint.places_of(name)) for name in self._settings.apps),
-            client=self._certificates.files(EDGE),
-            instances_ca=self._certificates.ca("instances"),
-            private=PrivateListener(
-                self._private, self._certificates.files(PRIVATE), self._certificates.ca("apps")
-            ),
-            admin_socket=self._state.edge_admin,
-            storage=self._state.run / "edge",
-            access_log=self._state.logs / "access.log",
-            log=self._state.logs / "edge.log",
-            on_demand=self._on_demand(),
-        )
-
-    def _on_demand(self) -> OnDemand:
-        authority = self._certificates.ca("public")
-        return OnDemand(
-            gate=self._gate,
-            password=self._state.run / "edge" / "gate.secret",
-            authority=LeafFiles(authority, authority.with_suffix(".key")),
-            acme=_acme(self._settings.acme),
-        )
-
     async def _rebalance(self) -> None:
         """The edge is told nothing: it asks every place by itself, and has followed after this time."""
         if self._admin is not None:
             await asyncio.sleep(NOTICED_SECONDS)
 
     async def _start_edge(self, tell: Tell) -> str:
-        edge = self._edge_state()
+        edge = self._front.describe(self._settings)
         edge.storage.mkdir(mode=0o700, exist_ok=True)
         spec = edge_spec(edge, binary=caddy_binary(), log=self._state.logs / "edge-start.log")
         runs = self._supervisor.find_kept(spec) is not None
         if not runs:
-            write_secret(self._on_demand().password, new_token().encode())
+            write_secret(self._front.password, new_token().encode())
             write_config(edge)
         self._edge = self._supervisor.start(spec)
         self._admin = EdgeAdmin(edge.admin_socket, config_file(edge))
@@ -371,21 +371,14 @@ class ServicesPart:
             await self._edge.stop()
 
 
+async def _notice() -> None:
+    """The edge has followed a change by then."""
+    await asyncio.sleep(NOTICED_SECONDS)
+
+
 def _starting(fleet: Fleet) -> Callable[[Tell], Awaitable[str]]:
     async def start(tell: Tell) -> str:
         await fleet.start()
         return f"{fleet.size} instances are ready, mutual TLS"
 
     return start
-
-
-def _acme(settings: AcmeSettings | None) -> Acme | None:
-    if settings is None:
-        return None
-    roots = (settings.ca,) if settings.ca else tuple(file for file in _SYSTEM_ROOTS if file.is_file())[:1]
-    return Acme(directory=settings.directory, contact=settings.contact, roots=roots)
-
-
-def _public(domain: str) -> Holder:
-    names = (domain, MUTUAL_TLS_PREFIX + domain)
-    return Holder(trust="public", name=domain, usage="server", dns=names, addresses=())

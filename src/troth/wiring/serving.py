@@ -1,6 +1,7 @@
 """What changes the services while they serve: the load, a spike that is rehearsed, and releases."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from troth.core.clock import Clock
 from troth.core.config import Settings
@@ -20,6 +21,7 @@ class Serving:
         self._scaling = Scaling(settings, state, services, clock)
         self._deploying = Deploying(settings, services, clock)
         self.rehearsal = Rehearsal(state, services, self._scaling, clock)
+        self.before_stop: list[Callable[[], Awaitable[None]]] = []
 
     def step(self) -> Step:
         """The last of the start: from then on the load is followed."""
@@ -47,6 +49,15 @@ class Serving:
             ),
         )
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again."""
+        self._scaling.follow(settings)
+        self._deploying.follow(settings)
+
+    def busy(self) -> str:
+        """The application that is being deployed; empty when none is."""
+        return self._deploying.busy
+
     def reports(self) -> dict[str, Report]:
         """For `troth status`."""
         return {"scaling": self._scaling.report, "releases": self._deploying.report}
@@ -60,4 +71,5 @@ class Serving:
 
     async def _stop(self) -> None:
         """What is under way is cut short before the instances are stopped."""
+        await asyncio.gather(*(stop() for stop in self.before_stop))
         await asyncio.gather(self._scaling.stop(), self._deploying.stop())

@@ -37,6 +37,9 @@ MAX_REQUEST = 4800
 
 PROMPTS = frozenset({"none", "login", "consent"})
 
+MAX_LOCALES = 10
+
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}", re.ASCII)
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
@@ -57,6 +60,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, kw_only=True):
     acr_values: tuple[str, ...] = ()
     details: tuple[Detail, ...] = ()
     login_hint: str = ""
+    ui_locales: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> ScopeSet:
@@ -245,6 +249,13 @@ def _prompts(parameters: Parameters) -> tuple[str, ...]:
     return tuple(sorted({"login" if word == "select_account" else word for word in words}))
 
 
+def _locales(parameters: Parameters) -> tuple[str, ...]:
+    """Languages in the order of preference (OpenID Connect Core 3.1.2.1). They are wishes: what is no
+    language tag (RFC 5646) or too much is passed over."""
+    tags = parameters.get("ui_locales", "").split()
+    return tuple(one for one in tags if _LANGUAGE_TAG.fullmatch(one))[:MAX_LOCALES]
+
+
 def _read_details(domain: Domain, parameters: Parameters, client: Client) -> tuple[Detail, ...]:
     if "authorization_details" not in parameters:
         return ()
@@ -274,6 +285,7 @@ def _build(
         acr_values=tuple(one for one in parameters.get("acr_values", "").split() if one in ACR_VALUES),
         details=details,
         login_hint=parameters.get("login_hint", "")[:MAX_EMAIL],
+        ui_locales=_locales(parameters),
     )
     # It travels through the sign-in page in an address, and one that is cut would lose its way.
     if len(msgspec.json.encode(request)) > MAX_REQUEST:

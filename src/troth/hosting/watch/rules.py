@@ -14,6 +14,7 @@ LIFE_LEFT = 1 / 6
 """Certificates are renewed when a third of their life is left; half of that has passed in vain."""
 DISK_WARNING, DISK_CRITICAL, MEMORY_LEFT = 0.10, 0.04, 0.08
 ERROR_RATIO, LOOP_LAG_SECONDS = 0.05, 1.0
+TRACES_SECONDS = 60.0
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,6 +249,13 @@ RULES: tuple[Rule, ...] = (
         metric="troth_drill_failed",
         breaks=_is_set,
         says="The drill of {0} failed: its probe did not turn red and back",
+    ),
+    Rule(
+        name="traces.failing",
+        severity="warning",
+        metric="troth_traces_failing_seconds",
+        breaks=_above(TRACES_SECONDS),
+        says="The collector of traces takes nothing: {words}",
     ),
     Rule(
         name="watch.blind",

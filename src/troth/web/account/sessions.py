@@ -18,9 +18,10 @@ from troth.core.errors import Malformed, NotFound
 from troth.web.account.device import describe_agent
 from troth.web.account.layout import AccountServices, account_page, go, render
 from troth.web.answers import request_id
-from troth.web.catalogue import Words, sentences, words_for
+from troth.web.catalogue import Words, sentences
 from troth.web.cookies import clear_cookie
 from troth.web.forms import once, read_form, read_query
+from troth.web.language import words_of
 from troth.web.login import login_location
 
 HERE = "/account/sessions"
@@ -73,7 +74,7 @@ class SessionPages:
 
     async def show(self, request: Request, domain: Domain, session: Session) -> Response:
         """Everything that is open at the moment."""
-        words = words_for(request.headers.get("accept-language", ""))
+        words = words_of(request)
         own = await self._own.sessions(domain, session)
         grants = await self._own.grants(domain, session)
         done = once(read_query(request)).get("done", "")

@@ -13,8 +13,8 @@ from troth.access.sessions import Sessions
 from troth.access.tenants import Domain, DomainDirectory
 from troth.core.errors import TooMany
 from troth.web.answers import NO_STORE
-from troth.web.catalogue import words_for
 from troth.web.forms import once, read_form
+from troth.web.language import words_of
 from troth.web.origin import require_same_origin
 from troth.web.pages import Pages
 
@@ -47,7 +47,7 @@ async def read_own_form(request: Request, domain: Domain) -> dict[str, str]:
 
 
 def language_of(request: Request) -> str:
-    return words_for(request.headers.get("accept-language", "")).language
+    return words_of(request).language
 
 
 def address_of(request: Request) -> str:

@@ -13,8 +13,9 @@ from troth.access.oauth.device_codes import DeviceWish, read_user_code, show_use
 from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.web.answers import NO_STORE, request_id
-from troth.web.catalogue import sentences, words_for
+from troth.web.catalogue import sentences
 from troth.web.forms import once, read_form, read_query
+from troth.web.language import words_of
 from troth.web.login import login_location
 from troth.web.oauth.services import OAuthServices
 from troth.web.origin import require_same_origin
@@ -83,7 +84,7 @@ class DevicePages:
     async def _ask(self, request: Request, domain: Domain, session: Session, wish: DeviceWish) -> Response:
         services = self._services
         profile = await services.accounts.profile(session.tenant, session.person, session.profile)
-        words = words_for(request.headers.get("accept-language", ""))
+        words = words_of(request)
         return services.pages.render(
             request,
             domain,

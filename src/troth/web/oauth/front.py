@@ -18,8 +18,9 @@ from troth.access.sessions import Session
 from troth.access.tenants import Domain
 from troth.web.answers import NO_STORE, request_id
 from troth.web.awaited import DECLINED
-from troth.web.catalogue import sentences, words_for
+from troth.web.catalogue import sentences
 from troth.web.forms import once, read_form, read_query
+from troth.web.language import keep_wish, wish, words_of
 from troth.web.login import login_location, step_up_location
 from troth.web.oauth.services import OAuthServices
 from troth.web.origin import require_same_origin
@@ -38,6 +39,7 @@ class FrontChannel:
             asked, client = await self._request(request, domain)
         except Refused as refusal:
             return _go(refusal.location)
+        wish(request, asked.ui_locales)
         session = await session_of(request, domain, self._services.sessions)
         try:
             decision = await self._services.decisions.decide(domain, asked, client, session)
@@ -51,9 +53,9 @@ class FrontChannel:
             packed = await self._services.interactions.pack(domain, asked)
             resume = f"/oauth/authorize?{urlencode({'resume': packed})}"
             if isinstance(decision, StepUpNeeded):
-                return _go(step_up_location(resume, decision.acr))
-            return _go(login_location(resume, again=True))
-        return await self._ask(request, domain, asked, client, session, decision)
+                return keep_wish(request, _go(step_up_location(resume, decision.acr)))
+            return keep_wish(request, _go(login_location(resume, again=True)))
+        return keep_wish(request, await self._ask(request, domain, asked, client, session, decision))
 
     async def as_get(self, request: Request, domain: Domain) -> Response:
         """OpenID Connect Core section 3.1.2.1 wants POST as well. Another site's form brings no cookie along
@@ -109,7 +111,7 @@ class FrontChannel:
     ) -> Response:
         services = self._services
         profile = await services.accounts.profile(session.tenant, session.person, session.profile)
-        words = words_for(request.headers.get("accept-language", ""))
+        words = words_of(request)
         target = urlsplit(asked.redirect_uri)
         return services.pages.render(
             request,

@@ -58,6 +58,10 @@ class Office:
         self._target = target
         self._https_port = https_port
 
+    def follow(self, settings: Settings) -> None:
+        """Settings that were read again."""
+        self._settings = settings
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Tools]:
         """The tools, put away at the end of the block."""
