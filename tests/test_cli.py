@@ -1,5 +1,6 @@
 """The command line with real processes: what it starts, it ends, however it is ended itself."""
 
+import gzip
 import json
 import os
 import signal
@@ -329,6 +330,21 @@ def test_an_escape_sequence_in_a_log_does_not_reach_the_terminal(plain: Platform
     (plain.state / "logs").mkdir(parents=True)
     (plain.state / "logs" / "app-1.log").write_bytes(b"\x1b]0;owned\x07 hello\n")
     assert "\x1b]0" not in plain.run("logs", "app").stdout
+
+
+def test_logs_show_every_line_of_one_request(plain: Platform) -> None:
+    logs = plain.state / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    number = "0b7a1c52-3c1e-4f0f-9a55-6f2d0d1f7a11"
+    (logs / "access.log").write_text(f'{{"uuid":"{number}","status":500}}\n{{"uuid":"another"}}\n')
+    rolled = logs / "access-2026-11-25T12-00-00.000.log.gz"
+    rolled.write_bytes(gzip.compress(f'{{"uuid":"{number}","rolled":1}}\n'.encode()))
+    (logs / "web-1.log").write_text("later\n")
+    (logs / "web-1.log.1").write_text(f"ERROR [{number}] the leader is gone\nelse\n")
+    shown = plain.run("logs", "--request", number)
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["access", "access", "web-1"]
+    assert "the leader is gone" in shown.stdout and "another" not in shown.stdout
+    assert plain.run("logs", "--request", "0b7a1c52-0000").returncode == 1
 
 
 def test_a_broken_promise_makes_the_factsheet_leave_status_1(plain: Platform) -> None:

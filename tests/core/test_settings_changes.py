@@ -58,6 +58,7 @@ def test_nothing_has_changed_where_only_the_order_and_the_words_around_it_did(lo
         ("[web]\nclient_per_second = 5", "web.client_per_second", "web"),
         ("[collections.notes]\nschema = 'ticket.json'", "collections.notes", "web"),
         ("[apps.shop]\ntarget = 'shop:app'\nfolder = '.'", "apps.shop", "restart"),
+        ("[backup]\nevery_hours = 12", "backup", "restart"),
         ("[edge]\nhttps_port = 9443", "edge.https_port", "restart"),
         ("[database]\nmembers = 5", "database.members", "restart"),
         ("[mail]\nhost='m.example'\nsender='a@b.example'\nregion='DE'", "mail", "restart"),
@@ -67,6 +68,15 @@ def test_nothing_has_changed_where_only_the_order_and_the_words_around_it_did(lo
 def test_each_key_says_how_it_comes_into_force(load: Load, more: str, key: str, how: str) -> None:
     (change,) = between(load(MINIMAL), load(f"{MINIMAL}\n{more}\n")).all
     assert (change.key, change.how) == (key, how)
+
+
+@pytest.mark.parametrize(
+    ("key", "how"), [("every_hours", "live"), ("keep_monthly", "live"), ("bandwidth", "restart")]
+)
+def test_backups_follow_their_hours_at_once_and_their_store_never(load: Load, key: str, how: str) -> None:
+    before = load(f"{MINIMAL}\n[backup]\n{key} = 11\n")
+    (change,) = between(before, load(f"{MINIMAL}\n[backup]\n{key} = 13\n")).all
+    assert (change.key, change.how) == (f"backup.{key}", how)
 
 
 def test_what_needs_a_start_says_what_to_do_instead(load: Load) -> None:

@@ -1,24 +1,35 @@
 """`troth logs`: the last lines of what the platform's processes wrote, and what comes."""
 
+import contextlib
+import gzip
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.text import Text
 
-from troth.cli.screen import out
+from troth.cli.screen import err, out
 from troth.core.errors import UsageError
 from troth.core.state import State
 from troth.hosting.crashes import tail
 
 PIECE = 256 << 10
 GAP = 0.25
+_ROLLED = "[0-9][0-9][0-9][0-9]-*.log*"
+"""What the edge adds to the name of a log of its own that has grown too large; older ones are compressed."""
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_black")
 
 
-def show_logs(folder: Path, name: str, *, follow: bool, lines: int) -> int:
-    """Returns the exit status. `name` takes every log that begins with it."""
+def show_logs(folder: Path, name: str, *, follow: bool, lines: int, request: str = "") -> int:
+    """Returns the exit status. `name` takes every log that begins with it, `request` only the lines of this
+    request, in all that is kept of them."""
     state = State(folder.resolve())
     logs = [Log(path, index) for index, path in enumerate(_choose(state, name))]
+    if request:
+        found = sum(log.show_lines_of(request) for log in logs)
+        if not found:
+            err.print("No log that is kept has this number.", markup=False)
+        return 0 if found else 1
     for log in logs:
         log.show_last(lines)
     while follow:
@@ -48,6 +59,16 @@ class Log:
         for line in tail(self._path, PIECE).splitlines()[-lines:]:
             self._print(line)
 
+    def show_lines_of(self, request: str) -> int:
+        """Print every line with this number, the older pieces of the log first; returns how many."""
+        older = sorted(self._path.parent.glob(f"{self._path.stem}-{_ROLLED}"))
+        count = 0
+        for path in (self._path.with_name(f"{self._path.name}.1"), *older, self._path):
+            for line in _lines_with(path, request.encode()):
+                self._print(line)
+                count += 1
+        return count
+
     def show_new(self) -> bool:
         """Print what was added; whether there was anything."""
         size = self._path.stat().st_size if self._path.exists() else 0
@@ -68,3 +89,12 @@ class Log:
         """Control characters of a log must not reach the terminal (escape sequence injection)."""
         text = "".join(c if c.isprintable() or c == "\t" else "�" for c in line.decode(errors="replace"))
         out.print(Text.assemble((f"{self._path.stem:<14} ", self._colour), text), soft_wrap=True)
+
+
+def _lines_with(path: Path, number: bytes) -> Iterator[bytes]:
+    """Read line by line, each bounded: a log is as large as its bound, and a line may be odd."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with contextlib.suppress(FileNotFoundError), opened(path, "rb") as file:
+        while line := file.readline(PIECE):
+            if number in line:
+                yield line.rstrip(b"\n")

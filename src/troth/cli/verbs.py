@@ -129,11 +129,14 @@ def logs(
     lines: Annotated[
         int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many last lines of each.")
     ] = 20,
+    request: Annotated[
+        str, typer.Option("--request", help="Only the lines of the request with this number, all of them.")
+    ] = "",
 ) -> None:
     """Show what the platform's processes wrote."""
     from troth.cli.logs import show_logs
 
-    raise typer.Exit(show_logs(state, name, follow=follow, lines=lines))
+    raise typer.Exit(show_logs(state, name, follow=follow, lines=lines, request=request))
 
 
 @app.command()

@@ -69,6 +69,12 @@ _RELEASE = Rule("live", "comes with the next troth deploy, or start")
 _WEB = Rule("web")
 _LIVE = Rule("live")
 
+_OF_BACKUPS = (
+    *("every_hours", "incremental_minutes", "keep_daily", "keep_weekly", "keep_monthly"),
+    *("keep_keys_days", "key_epoch_days"),
+)
+"""How often, and how long they stay: the next look at the store goes by it."""
+
 RULES: Mapping[KeyPath, Rule] = {
     ("version",): Rule("restart"),
     ("platform",): Rule("restart", "the platform's name and place stand for the whole of its run"),
@@ -85,6 +91,7 @@ RULES: Mapping[KeyPath, Rule] = {
     ("dns",): _WEB,
     ("outgoing",): _LIVE,
     ("backup",): Rule("restart", "a backup or a drill of one may be under way"),
+    **{("backup", name): _LIVE for name in _OF_BACKUPS},
     ("firewall",): Rule("live", "comes into force with troth firewall apply"),
     ("regions",): _LIVE,
     ("places",): _LIVE,

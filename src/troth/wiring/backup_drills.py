@@ -63,6 +63,10 @@ class BackupDrills:
         self._rereading = Rereading()
         self._task: asyncio.Task[None] | None = None
 
+    def follow(self, settings: BackupSettings | None) -> None:
+        """How often and how long from now on; the store is the one that it was."""
+        self._settings = settings
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     async def after_backup(self, backup: Backup) -> None:

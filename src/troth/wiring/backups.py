@@ -94,6 +94,10 @@ class BackupsPart:
         self._last_error = ""
         self.running: Running | None = None
 
+    def follow(self, settings: BackupSettings | None) -> None:
+        """How often and how long from now on; the store is the one that it was."""
+        self.settings = settings
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     def steps(self) -> tuple[Step, ...]:

@@ -66,6 +66,10 @@ class KeyEpochs:
         self._kept: datetime | None = None
         self._closed = 0
 
+    def follow(self, settings: BackupSettings | None) -> None:
+        """How often and how long from now on; the store is the one that it was."""
+        self._settings = settings
+
     # --- for the plan ---------------------------------------------------------------------------------------
 
     def duties(self) -> tuple[Duty, ...]:

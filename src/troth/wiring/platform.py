@@ -323,6 +323,8 @@ class Platform:
         self._logouts.follow(settings.outgoing)
         if self._mailing and settings.mail:
             self._mailing.follow(settings.mail)
+        for part in (self._backups, self._backup_drills, self._key_epochs):
+            part.follow(settings.backup)
         self._serving.follow(self._settings)
         self._services.follow(self._settings)
 
