@@ -11,6 +11,7 @@ import pytest
 from support.configuration import EXAMPLE
 from troth.core.config import Settings, load_settings
 from troth.core.errors import ConfigError, PlatformError, UsageError
+from troth.core.settings import AcmeSettings
 from troth.hosting.edge_admin import EdgeRefused
 from troth.wiring.reloading import APPLIED, WENT_BACK, Hands, Reloading
 
@@ -124,6 +125,23 @@ async def test_what_can_be_taken_back_comes_before_what_cannot() -> None:
     assert event == APPLIED
     assert detail["keys"] == ("web.client_per_second", "logging.format", "domains.residents.localhost.deny")
     assert not (await house.reload())["changes"], "it is in force"
+
+
+async def test_an_authority_that_was_rewritten_under_its_name_is_read_by_the_edge(tmp_path: Path) -> None:
+    house = House(lambda settings: with_acme(settings, tmp_path))
+    (tmp_path / "ca.pem").write_text("one")
+    await house.reload()
+    house.done.clear()
+    (tmp_path / "ca.pem").write_text("another")
+    await house.reload()
+    assert house.done == ["follow new", "edge new", "declare new", "keep new", "tidy"]
+
+
+def with_acme(settings: Settings, folder: Path) -> Settings:
+    acme = AcmeSettings(
+        directory="https://acme.example/d", contact="a@b.example", terms_agreed=True, ca=folder / "ca.pem"
+    )
+    return msgspec.structs.replace(settings, acme=acme)
 
 
 async def test_only_what_has_changed_is_touched() -> None:

@@ -57,6 +57,11 @@ class Changes(msgspec.Struct, frozen=True):
         return tuple(one for one in self.all if one.how == "restart")
 
     @property
+    def renews_edge(self) -> bool:
+        """Whether the edge has to read a file again that it is told by name."""
+        return any(one.key.startswith("acme.") for one in self.all)
+
+    @property
     def replaces_web(self) -> bool:
         return any(one.how in ("web", "instances") for one in self.all)
 

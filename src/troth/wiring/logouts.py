@@ -51,8 +51,9 @@ class LogoutTelling:
         self._stale = False
 
     def follow(self, settings: OutgoingSettings) -> None:
-        """Settings that were read again; the next round begins anew with them."""
-        self._stale, self._settings = settings != self._settings or self._stale, settings
+        """Settings that were read again; the next round begins anew with them, and with the files that they
+        name."""
+        self._stale, self._settings = True, settings
 
     async def work(self) -> str:
         """One round."""

@@ -59,8 +59,9 @@ class Mailing:
         self._stale = False
 
     def follow(self, settings: MailSettings) -> None:
-        """Settings that were read again; the next round begins anew with them."""
-        self._stale, self._settings = settings != self._settings or self._stale, settings
+        """Settings that were read again; the next round begins anew with them, and with the files that they
+        name."""
+        self._stale, self._settings = True, settings
 
     async def work(self) -> str:
         """One round. A relay that is down keeps messages waiting and is said in the log."""

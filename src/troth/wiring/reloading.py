@@ -149,7 +149,7 @@ class Reloading:
             await self._follow(settings)
             await self._replace_instances(progress, changes, undo)
             # Only where something changes for it: a reload makes clients connect anew.
-            if self._services.edge_gist() != edge:
+            if self._services.edge_gist() != edge or changes.renews_edge:
                 await self._load_edge(former, undo)
                 progress.tell("the edge follows")
             undo.append(lambda: self._hands.declare(former))

@@ -108,7 +108,7 @@ class ServicesPart:
         """Have the edge follow the present settings. Raises PlatformError when it refuses; all is as before
         then."""
         if self._admin is not None:
-            await self._admin.load(render(self._front.describe(self._settings)))
+            await self._admin.load(render(self._front.describe(self._settings)), force=True)
             self._forget_domains()
 
     def keep_web_release(self) -> None:

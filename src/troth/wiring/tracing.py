@@ -43,8 +43,8 @@ class Tracing:
         self._stale = False
 
     def follow(self, settings: Settings) -> None:
-        """Settings that were read again."""
-        self._stale, self._settings = settings.tracing != self._settings or self._stale, settings.tracing
+        """Settings that were read again; connections are made anew, for the files that they name may be new."""
+        self._stale, self._settings = True, settings.tracing
 
     def duties(self) -> tuple[Duty, ...]:
         return (
@@ -67,9 +67,7 @@ class Tracing:
 
     async def close(self) -> None:
         """Give everything back; what waits is lost."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._disconnect()
         self._pipes.close()
         self._log.close()
 
@@ -86,9 +84,11 @@ class Tracing:
     async def send(self) -> str:
         """One batch; a sentence when the collector begins to refuse."""
         settings = self._settings
-        if self._stale or settings is None:
-            self._stale = False
+        if settings is None:
             await self.close()
+        elif self._stale:
+            await self._disconnect()
+        self._stale = False
         due = self._supply.due(time.monotonic())
         if settings is None or not due:
             return ""
@@ -96,6 +96,11 @@ class Tracing:
         await self._post(settings, due)
         problem = self._supply.problem
         return f"traces are not taken: {problem}" if problem and problem != before else ""
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def _post(self, settings: TracingSettings, due: tuple[Told, ...]) -> None:
         try:
