@@ -43,7 +43,7 @@ class Tracing:
         self._stale = False
 
     def follow(self, settings: Settings) -> None:
-        """Settings that were read again; connections are made anew, for the files that they name may be new."""
+        """Settings that were read again; the files that they name may be others: it connects anew."""
         self._stale, self._settings = True, settings.tracing
 
     def duties(self) -> tuple[Duty, ...]:
