@@ -135,17 +135,6 @@ def test_a_killed_keeper_is_started_again_and_takes_over_what_runs(platform: Pla
     assert up.wait(10) == 0
 
 
-def test_a_killed_first_process_leaves_nothing(platform: Platform) -> None:
-    up = platform.open("up")
-    read_until(up, "Ctrl-C stops everything")
-    seen = platform.running()
-    first = max((row for row in seen if "init.py" in command_of(row)), key=lambda row: row.started)
-    processes.send(first, signal.SIGKILL)
-    assert processes.wait_until_gone(seen, 10.0) == ()
-    up.wait(10)
-    assert platform.running() == ()
-
-
 def keeper_of(seen: tuple[processes.Process, ...]) -> processes.Process:
     return next(row for row in seen if is_keeper(row))
 
@@ -257,7 +246,7 @@ def test_what_a_killed_platform_left_is_ended_by_the_next(tmp_path: Path) -> Non
     platform.run("up", "--detach")
     seen = platform.running()
     first = next(row for row in seen if "init.py" in command_of(row))
-    keeper = next(row for row in seen if row.parent == first.pid)
+    keeper = keeper_of(seen)
     for row, number in ((keeper, signal.SIGSTOP), (first, signal.SIGKILL), (keeper, signal.SIGKILL)):
         processes.send(row, number)
     assert processes.wait_until_gone([first, keeper], 5.0) == ()

@@ -12,6 +12,7 @@ import pytest
 
 from support.hosts import CLIENT, NUMBERS, Hosts, out_of_turn, pause
 from support.network import Cut, address, between, network
+from support.platform import until
 from support.rounds import ROUNDS, in_many_rounds, tell
 from troth.core.db import DEADLINE_SECONDS
 from troth.core.leader import CONNECT_SECONDS
@@ -101,6 +102,26 @@ async def test_a_standby_cut_off_delays_no_write(hosts: Hosts, capsys: pytest.Ca
 
     told = await survive(hosts, cut, lasting=8, mend=lambda _: hosts.network.heal())
     tell(capsys, f"standby cut off: {told}")
+    assert told.pause < LEASE_SECONDS / 2
+
+
+@in_many_rounds
+async def test_the_keeper_of_the_leaders_host_dies_and_its_member_leads_on(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    led: list[int] = []
+
+    async def kill(leader: int) -> None:
+        led.append(leader)
+        hosts.kill_keeper(leader)
+
+    async def taken_over() -> bool:
+        return await hosts.taken_over(led[0]) == 2
+
+    told = await survive(hosts, kill, lasting=8, mend=lambda _: None)
+    await until(taken_over, bool, seconds=60, what="another keeper has taken over etcd and Patroni")
+    assert await hosts.leader() == led[0]
+    tell(capsys, f"keeper of the leader's host killed: {told}")
     assert told.pause < LEASE_SECONDS / 2
 
 

@@ -175,6 +175,26 @@ def comm(toy: Supervised) -> str:
     return seen(toy, "comm").strip() if toy.pid else ""
 
 
+@pytest.mark.skipif(not isolation.probe().bounding, reason="needs root")
+async def test_as_root_a_process_keeps_no_capability_but_those_it_was_given(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    plain = supervisor.start(spec(tmp_path, "exec sleep 60"))
+    edge = supervisor.start(spec(tmp_path, "exec sleep 60", capabilities=("net_bind_service",)))
+    await until(lambda: comm(plain) == comm(edge) == "sleep")
+    dac_read_search, net_bind_service = 1 << 2, 1 << 10
+    for toy, wanted in ((plain, dac_read_search), (edge, dac_read_search | net_bind_service)):
+        lines = (line.split() for line in seen(toy, "status").splitlines() if line.startswith("Cap"))
+        held = {name: int(value, 16) for name, value in lines}
+        assert (held["CapEff:"], held["CapPrm:"], held["CapBnd:"]) == (wanted, wanted, wanted)
+        assert (held["CapInh:"], held["CapAmb:"]) == (0, 0)
+
+
+def test_where_capabilities_cannot_be_bounded_nothing_is_asked_of_setpriv() -> None:
+    machine = isolation.Machine(root=False, pid_namespace=True, user_namespace=False)
+    assert isolation.bounded(machine, ("net_bind_service",), ("caddy",)) == isolation.guard(("caddy",))
+
+
 @pytest.mark.skipif(not isolation.probe().user_namespace, reason="needs root and user namespaces")
 async def test_as_root_another_user_runs_what_refuses_root(supervisor: Supervisor, tmp_path: Path) -> None:
     toy = supervisor.start(spec(tmp_path, "id -u", as_other_user=True), restart=None)

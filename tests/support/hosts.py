@@ -24,6 +24,7 @@ from troth.data.enrolment import authority_file, enrol_host, enrol_platform, lea
 from troth.data.hosts import Host, HostSet
 from troth.data.roles import OWNER
 from troth.hosting import control, processes
+from troth.hosting.start import FIRST
 from troth.hosting.wire import encode
 
 NUMBERS = (1, 2, 3)
@@ -121,6 +122,19 @@ class Hosts:
         for process in marked:
             processes.send(process, signal.SIGKILL)
 
+    def kill_keeper(self, number: int) -> None:
+        """The keeper of one host dies; its first process starts another one."""
+        marked = processes.marked(processes.mark(self.state(number).root, FIRST, 0))
+        (keeper,) = [one for one in marked if _command(one)[1:4] == ["-I", "-m", "troth.platform"]]
+        processes.send(keeper, signal.SIGKILL)
+
+    async def taken_over(self, number: int) -> int:
+        """How many processes the keeper of one host has taken over, once it is ready; 0 before."""
+        with contextlib.suppress(PlatformError, OSError):
+            answer = await asyncio.to_thread(control.ask, self.state(number).control, {"do": "status"})
+            return cast("int", answer["taken_over"]) if answer["ready"] else 0
+        return 0
+
     async def members(self, number: int) -> list[dict[str, Any]]:
         """The set as one host sees it; nothing while it does not say."""
         with contextlib.suppress(PlatformError, OSError):
@@ -207,6 +221,13 @@ class HostClient:
         answer: dict[str, object] = msgspec.json.decode(line)
         assert "error" not in answer, answer["error"]
         return answer.get("ok")
+
+
+def _command(process: processes.Process) -> list[str]:
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 def name(number: int) -> str:

@@ -9,10 +9,10 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the platform.
 
     `environment` is the whole environment: a child inherits nothing. `argv` never holds a secret, for any
-    user of the machine may read it. `as_other_user` asks for a user id other than 0 when the platform runs
-    as root (PostgreSQL refuses root). `given` sums up what it reads when it starts: two that differ in it are
-    not the same process. `note` is for a later keeper, which finds the process running.
-    """
+    user of the machine may read it. `as_other_user` asks for a user id other than 0 when the platform runs as
+    root (PostgreSQL refuses root); `capabilities` are what anybody else keeps of root's then. `given` sums up
+    what it reads when it starts: two that differ in it are not the same process. `note` is for a later
+    keeper, which finds the process running."""
 
     name: str
     argv: tuple[str, ...]
@@ -20,6 +20,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     log: Path
     as_other_user: bool = False
+    capabilities: tuple[str, ...] = ()
     stop_seconds: float = 10.0
     given: str = ""
     note: dict[str, str] = {}

@@ -76,9 +76,11 @@ class Driver(Protocol):
 
 
 def command(spec: ProcessSpec, machine: isolation.Machine) -> tuple[str, ...]:
-    """What to execute for a spec: ended by the kernel with whoever starts it, gaining no privileges, and as
-    another user where that is asked for. Raises PlatformError when its program is missing, ConfigError."""
+    """What to execute for a spec: ended by the kernel with whoever starts it, gaining no privileges, as root
+    without capabilities that it has no use for, and as another user where that is asked for. Raises
+    PlatformError when its program is missing, ConfigError."""
     if shutil.which(spec.argv[0], path=spec.environment.get("PATH")) is None:
         raise PlatformError(f"{spec.name} cannot start: the program {spec.argv[0]} is missing.")
-    argv = isolation.guard(spec.argv)
-    return isolation.as_other_user(machine, argv) if spec.as_other_user else argv
+    if spec.as_other_user:
+        return isolation.as_other_user(machine, isolation.guard(spec.argv))
+    return isolation.bounded(machine, spec.capabilities, spec.argv)

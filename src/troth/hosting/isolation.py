@@ -27,6 +27,8 @@ class Machine(msgspec.Struct, frozen=True):
     root: bool
     pid_namespace: bool
     user_namespace: bool
+    bounding: bool = False
+    """As root: whether processes can be left without the capabilities that they do not need."""
 
 
 def probe() -> Machine:
@@ -37,7 +39,12 @@ def probe() -> Machine:
 def inside(contained: bool) -> Machine:
     """The same, for a process that knows whether it is contained already."""
     root = os.geteuid() == 0
-    return Machine(root=root, pid_namespace=contained, user_namespace=root and _works((*_OTHER_USER, "true")))
+    return Machine(
+        root=root,
+        pid_namespace=contained,
+        user_namespace=root and _works((*_OTHER_USER, "true")),
+        bounding=root and _works(("setpriv", *_bounded(()), "--", "true")),
+    )
 
 
 def contain(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,6 +59,15 @@ def guard(argv: tuple[str, ...], number: Literal["KILL", "TERM"] = "KILL") -> tu
     return ("setpriv", "--pdeathsig", number, "--no-new-privs", "--", *argv)
 
 
+def bounded(machine: Machine, capabilities: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]:
+    """`argv`, guarded, and as root with these capabilities at most (capabilities(7)). What the platform reads
+    may lie in a person's folder, so reading is always among them."""
+    guarded = guard(argv)
+    if not machine.bounding:
+        return guarded
+    return (guarded[0], *_bounded(capabilities), *guarded[1:])
+
+
 def as_other_user(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
     """`argv` under a user id other than 0. Raises ConfigError as root where user namespaces are forbidden."""
     if not machine.root:
@@ -62,6 +78,11 @@ def as_other_user(machine: Machine, argv: tuple[str, ...]) -> tuple[str, ...]:
             hint="Run troth as a normal user, or allow them: sysctl user.max_user_namespaces=10000",
         )
     return (*_OTHER_USER, *argv)
+
+
+def _bounded(capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    kept = ",".join(("-all", *(f"+{name}" for name in ("dac_read_search", *capabilities))))
+    return (f"--bounding-set={kept}", "--inh-caps=-all")
 
 
 def _namespace(root: bool) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ class HostPart:
         self._prepared = False
         self._patroni: Supervised | None = None
         self._remarks: dict[str, str] = {}
-        self._stamp = self._stamp_now()
+        # A keeper that takes over does not know what the member was last told of.
+        self._stamp = () if supervisor.takes_over else self._stamp_now()
         binaries, etcd = programs
         self.consensus = describe_consensus(state, membership, etcd)
         self.replicas = describe_members(state, membership, binaries)
@@ -95,10 +96,12 @@ class HostPart:
             ),
             status={"members": self._report, "certificates": self._report_certificates},
             troubles=self._find_troubles,
+            resumable=True,
         )
 
     async def _start_consensus(self, tell: Tell) -> str:
-        clear_stale_pid(self._state.members)
+        if not self._supervisor.takes_over:
+            clear_stale_pid(self._state.members)
         self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
         tell(f"waiting for most of {len(self.consensus.cluster)} hosts")
         await until(
