@@ -18,10 +18,11 @@ export PLAYWRIGHT_NODEJS_PATH := $(CURDIR)/.tools/bin/node
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-config --upgrade --quiet
 DJANGO_TOOLKIT := bench/peers/django_toolkit
+SSLYZE := tests/peers/sslyze
 
 title = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help up down venv etcd openssl pebble certutil curl chromium ip nft h2load faketime npm test lint types unit format chaos chaos-short bench lock clean
+.PHONY: help up down venv etcd openssl pebble certutil curl chromium ip nft h2load faketime sslyze npm test lint types unit format chaos chaos-short bench lock clean
 
 help: ## This list
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 33
@@ -44,7 +45,7 @@ types: venv npm ## Types, strict
 	$(call title,types)
 	@node tests/npm/node_modules/pyright/index.js
 
-unit: venv etcd openssl pebble certutil curl chromium ip nft npm ## The tests; ARGS="tests/core -k name" for some of them
+unit: venv etcd openssl pebble certutil curl chromium ip nft sslyze npm ## The tests; ARGS="tests/core -k name" for some of them
 	$(call title,tests)
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -72,6 +73,11 @@ venv: .venv/made-from.json ## The Python environment, from the hash-pinned lock
 etcd openssl pebble certutil curl chromium ip nft h2load faketime: venv ## Programs of Debian's, unpacked unless the system has it
 	@python tools/debian.py $@
 
+sslyze: $(SSLYZE)/.venv/pyvenv.cfg ## A scanner of TLS, in an environment of its own: it wants an older `cryptography`
+
+$(SSLYZE)/.venv/pyvenv.cfg: $(SSLYZE)/requirements.lock .venv/made-from.json
+	@python tools/peer.py $(SSLYZE)
+
 npm: tests/npm/node_modules/.package-lock.json ## Node and the npm packages that the tests use
 
 tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json .venv/made-from.json
@@ -81,8 +87,8 @@ tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json .venv/mad
 lock: venv ## Resolve anew and write both lock files and the npm lock
 	@$(UV_COMPILE) pyproject.toml --output-file requirements.lock
 	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
-	@$(UV_COMPILE) $(DJANGO_TOOLKIT)/requirements.in --output-file $(DJANGO_TOOLKIT)/requirements.lock
+	@for place in $(DJANGO_TOOLKIT) $(SSLYZE); do $(UV_COMPILE) $$place/requirements.in --output-file $$place/requirements.lock; done
 	@for place in tests/npm bench/peers/oidc_provider; do (cd $$place && npm install --package-lock-only --loglevel error); done
 
 clean: ## Remove what make has made; never the state folder
-	@rm -rf .venv .tools tests/npm/node_modules bench/peers/*/.venv bench/peers/*/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info
+	@rm -rf .venv .tools tests/npm/node_modules tests/peers/*/.venv bench/peers/*/.venv bench/peers/*/node_modules .pytest_cache .ruff_cache build dist src/*.egg-info

@@ -169,3 +169,19 @@ def test_the_administration_is_a_unix_socket_and_nothing_is_kept() -> None:
     assert admin["listen"] == "unix//s/edge.sock|0600"
     assert admin["config"] == {"persist": False}
     assert admin["enforce_origin"] is True
+
+
+def test_every_listener_that_passes_bodies_on_ends_the_connection_after_a_long_one() -> None:
+    for name in ("public", "private"):
+        first = servers()[name]["routes"][0]["handle"][0]
+        assert first["routes"][0]["handle"][0]["response"]["set"] == {"Connection": ["close"]}
+        protocols = {match["protocol"] for match in first["routes"][0]["match"]}
+        assert protocols == {"http/1.0", "http/1.1"}
+
+
+def test_every_listener_bounds_what_a_client_can_make_it_hold() -> None:
+    for server in servers().values():
+        assert server["max_header_bytes"] == 32 * 1024
+        assert server["read_min_rate"] == 500
+        times = ("read_header_timeout", "read_idle_timeout", "write_idle_timeout", "idle_timeout")
+        assert [server[name] for name in times] == ["10000ms", "15000ms", "30000ms", "120000ms"]

@@ -241,6 +241,15 @@ def test_a_log_that_has_grown_too_large_moves_away_under_its_writer(tmp_path: Pa
     assert stat.S_IMODE(older.stat().st_mode) == 0o600
 
 
+def test_a_log_is_cut_even_where_the_disk_has_no_room_for_what_it_held(tmp_path: Path) -> None:
+    log, older = tmp_path / "app.log", tmp_path / "app.log.1"
+    log.write_bytes(b"old\n" * 100)
+    older.symlink_to("/dev/full")
+    assert bound_log(log, limit=300)
+    assert log.read_bytes() == b""
+    assert not older.is_symlink()
+
+
 def test_a_tail_begins_with_a_whole_line(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"first line\nsecond line\n")

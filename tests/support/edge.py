@@ -22,6 +22,7 @@ from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
 from troth.core.process import Endpoint, ProcessSpec
 from troth.core.secret import write_secret
 from troth.hosting.edge_admin import EdgeAdmin, caddy_binary, config_file, start_spec
+from troth.hosting.edge_limits import Limits
 from troth.hosting.edge_state import (
     Acme,
     EdgeApp,
@@ -64,18 +65,24 @@ class World:
     """The edge, two instances of the web service, two of the application `portal`."""
 
     def __init__(
-        self, folder: Path, *, acme: Acme | None = None, on_demand: bool = False, traced: int = 0
+        self,
+        folder: Path,
+        *,
+        acme: Acme | None = None,
+        on_demand: bool = False,
+        traced: int = 0,
+        limits: Limits | None = None,
     ) -> None:
         self.folder = folder
         self.authorities = Authorities(folder)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.state = msgspec.structs.replace(self._state(), traced=traced)
+        self.state = msgspec.structs.replace(self._state(limits or Limits()), traced=traced)
         if on_demand:
             self.state = msgspec.structs.replace(self.state, on_demand=self._on_demand(acme))
         self.admin = EdgeAdmin(self.state.admin_socket, config_file(self.state))
         self.spec = start_spec(self.state, binary=caddy_binary(), log=folder / "caddy.out")
 
-    def _state(self) -> EdgeState:
+    def _state(self, limits: Limits) -> EdgeState:
         self.web = {f"web-{n}": port for n, port in enumerate(free_ports(2))}
         self.portal = {f"portal-{n}": port for n, port in enumerate(free_ports(2))}
         https, http, private = free_ports(3)
@@ -102,6 +109,7 @@ class World:
             storage=storage,
             access_log=folder / "access.log",
             log=folder / "edge.log",
+            limits=limits,
         )
 
     def _on_demand(self, acme: Acme | None) -> OnDemand:
@@ -120,14 +128,19 @@ class World:
         """Which domains the web service knows from now on beside those that the edge was told."""
         (self.folder / "domains").write_text("\n".join(names))
 
-    async def start(self) -> None:
+    async def start(self, *, edge: bool = True) -> None:
+        """Everything, or all but the edge."""
         for name, port in self.web.items():
             self.start_upstream(name, port, "web")
         for name, port in self.portal.items():
             self.start_upstream(name, port, "portal")
         for port in (*self.web.values(), *self.portal.values()):
             await listening(port)
-        self.run_edge(self.spec)
+        if edge:
+            self.run_edge(self.spec)
+            await self.edge_listens()
+
+    async def edge_listens(self) -> None:
         for port in (self.state.https_port, self.state.http_port, self.state.private.endpoint.port):
             await listening(port)
 
@@ -245,10 +258,15 @@ async def listening(port: int) -> None:
 
 @contextlib.asynccontextmanager
 async def running_world(
-    folder: Path, *, acme: Acme | None = None, on_demand: bool = False, traced: int = 0
+    folder: Path,
+    *,
+    acme: Acme | None = None,
+    on_demand: bool = False,
+    traced: int = 0,
+    limits: Limits | None = None,
 ) -> AsyncGenerator[World]:
     """A World that runs inside the block."""
-    world = World(folder, acme=acme, on_demand=on_demand, traced=traced)
+    world = World(folder, acme=acme, on_demand=on_demand, traced=traced, limits=limits)
     try:
         await world.start()
         yield world

@@ -32,8 +32,15 @@ class Pebble(msgspec.Struct, frozen=True):
 
     async def root(self) -> bytes:
         """The root certificate of what it issues, PEM."""
+        return await self._managed("roots/0")
+
+    async def issuer(self) -> tuple[bytes, bytes]:
+        """The certificate that signs what it issues, and its key, PEM: it answers no OCSP itself."""
+        return await self._managed("intermediates/0"), await self._managed("intermediate-keys/0")
+
+    async def _managed(self, path: str) -> bytes:
         async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=self.authority)) as client:
-            return (await client.get(f"{self.management}/roots/0")).raise_for_status().content
+            return (await client.get(f"{self.management}/{path}")).raise_for_status().content
 
     def orders(self) -> int:
         """How many orders have been made so far."""
@@ -41,8 +48,11 @@ class Pebble(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def pebble(folder: Path, *, name_server: int, http_port: int, tls_port: int) -> AsyncGenerator[Pebble]:
-    """Runs while the block does. `name_server` is a UDP port on loopback; challenges go to the other two."""
+async def pebble(
+    folder: Path, *, name_server: int, http_port: int, tls_port: int, **more: object
+) -> AsyncGenerator[Pebble]:
+    """Runs while the block does. `name_server` is a UDP port on loopback; challenges go to the other two.
+    `more` are settings of its own: `certificateValidityPeriod` in seconds, `ocspResponderURL`."""
     now = SystemClock().now()
     authority = Authority.open(folder, "acme", now=now)
     subject = Subject(common_name="localhost", dns=("localhost",), usage="server")
@@ -55,6 +65,7 @@ async def pebble(folder: Path, *, name_server: int, http_port: int, tls_port: in
         "privateKey": str(leaf.key),
         "httpPort": http_port,
         "tlsPort": tls_port,
+        **more,
     }
     file, log = folder / "pebble.json", folder / "pebble.log"
     file.write_text(json.dumps({"pebble": settings}))

@@ -17,6 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 Headers = list[tuple[str, str]]
 
+LARGE = 32 << 20
+"""What no buffer on the way takes in."""
+
 
 class Upstream:
     """One instance: of the web service, of an application, whatever it is asked."""
@@ -41,6 +44,9 @@ class Upstream:
         self.note({"phase": "head", "method": method, "target": target, "headers": headers})
         if dict(headers).get("upgrade", "").lower() == "websocket":
             return await self.echo_socket(dict(headers), reader, writer)
+        if target == "/api/v1/early":
+            await reply(writer, 200, [], b"before the body")
+            return False
         body = await read_body(dict(headers), reader)
         self.note({"phase": "body", "method": method, "target": target, "length": len(body)})
         if (self.folder / f"{self.name}.stuck").exists():
@@ -57,6 +63,8 @@ class Upstream:
             return await forward(dict(headers), writer)
         if parts.path == "/stream":
             return await self.stream(writer)
+        if parts.path == "/large":
+            return await reply(writer, 200, [], bytes(LARGE))
         extra = [(n.partition(":")[0], n.partition(":")[2]) for k, n in parse_qsl(parts.query) if k == "h"]
         said = {
             "name": self.name,

@@ -15,7 +15,7 @@ import msgspec
 from support.edge import World, listening
 from support.waiting import until
 from troth.core.ca import Subject
-from troth.core.clock import SystemClock
+from troth.core.clock import Clock, SystemClock
 from troth.core.process import Endpoint, ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.edge_admin import caddy_binary, start_spec
@@ -89,7 +89,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Ward:
     """Runs inside `open_ward`."""
 
-    def __init__(self, folder: Path, policy: Policy) -> None:
+    def __init__(self, folder: Path, policy: Policy, clock: Clock) -> None:
         self.folder = folder
         self.world = World(folder)
         (folder / "toy_application.py").write_text(APPLICATION)
@@ -102,7 +102,7 @@ class Ward:
         self.probe = ReadinessProbe(
             self.world.authorities.ca("instances"), self._keeper.certificate, self._keeper.key
         )
-        self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe())
+        self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe(), clock)
         self.fleet = Fleet(
             "web",
             2,
@@ -118,9 +118,7 @@ class Ward:
         self.alarms: list[Alarm] = []
         ledger = Ledger()
         self.log = EdgeLog(self.state.access_log, ledger)
-        self.tender = Tender(
-            self.fleet, ledger, clock=SystemClock(), policy=policy, alarmed=self.alarms.append
-        )
+        self.tender = Tender(self.fleet, ledger, clock=clock, policy=policy, alarmed=self.alarms.append)
         self.answers: list[Answer] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -239,9 +237,11 @@ class Ward:
 
 
 @contextlib.asynccontextmanager
-async def open_ward(folder: Path, policy: Policy | None = None) -> AsyncGenerator[Ward]:
+async def open_ward(
+    folder: Path, policy: Policy | None = None, clock: Clock | None = None
+) -> AsyncGenerator[Ward]:
     """A Ward that is up, and nothing of it afterwards."""
-    ward = Ward(folder, policy or Policy())
+    ward = Ward(folder, policy or Policy(), clock or SystemClock())
     try:
         await ward.start()
         yield ward

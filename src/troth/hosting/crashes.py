@@ -45,12 +45,16 @@ def bound_log(path: Path, limit: int = LOG_LIMIT) -> bool:
     """Move what a log holds to `path.1` once it exceeds `limit` bytes; True when that was done.
 
     The writer keeps its descriptor (opened to append): lines written between the copy and the cut are lost.
+    Where the disk has no room for the copy there is none: cutting the log makes room.
     """
     if not path.exists() or path.stat().st_size <= limit:
         return False
     older = path.with_name(f"{path.name}.1")
-    older.touch(mode=0o600)
-    older.write_bytes(tail(path, limit))
+    try:
+        older.touch(mode=0o600)
+        older.write_bytes(tail(path, limit))
+    except OSError:
+        older.unlink(missing_ok=True)
     os.truncate(path, 0)
     return True
 

@@ -8,6 +8,7 @@ Certificates of the domains that it was told come from files, and Caddy's own au
 from typing import Any
 
 from troth.hosting.edge_demand import authorities, automation, gate_routes, policies
+from troth.hosting.edge_limits import Limits, bounds
 from troth.hosting.edge_routes import error_routes, private_routes, public_routes, redirect_routes
 from troth.hosting.edge_state import EdgeState, OnDemand
 
@@ -70,22 +71,20 @@ def _admin(state: EdgeState) -> Json:
     }
 
 
-def _server(listen: str, routes: list[Json], protocols: list[str]) -> Json:
-    """What all three have in common: bounds on what an unknown client can make us hold."""
+def _server(listen: str, routes: list[Json], protocols: list[str], limits: Limits) -> Json:
+    """What all servers have in common."""
     return {
         "listen": [listen],
         "routes": routes,
         "protocols": protocols,
         "automatic_https": {"disable": True},
-        "max_header_bytes": 32 * 1024,
-        "read_header_timeout": "10s",
-        "read_idle_timeout": "15s",
-        "idle_timeout": "2m",
+        **bounds(limits),
     }
 
 
 def _public(state: EdgeState) -> Json:
-    server = _server(_address(state.address, state.https_port), public_routes(state), ["h1", "h2", "h3"])
+    place = _address(state.address, state.https_port)
+    server = _server(place, public_routes(state), ["h1", "h2", "h3"], state.limits)
     # Without a policy for a name, or without a name at all, the handshake fails: no certificate is shown.
     names = [d.name for d in state.domains]
     told = [_policy(names, names)] if names else []
@@ -109,11 +108,11 @@ def _asking_policy(state: EdgeState) -> list[Json]:
 
 
 def _redirect(state: EdgeState) -> Json:
-    return _server(_address(state.address, state.http_port), redirect_routes(state), ["h1"])
+    return _server(_address(state.address, state.http_port), redirect_routes(state), ["h1"], state.limits)
 
 
 def _private(state: EdgeState) -> Json:
-    server = _server(str(state.private.endpoint), private_routes(state), ["h1", "h2"])
+    server = _server(str(state.private.endpoint), private_routes(state), ["h1", "h2"], state.limits)
     policy = _policy([], [_PRIVATE_TAG])
     policy["protocol_min"] = "tls1.3"
     policy["client_authentication"] = {
@@ -129,7 +128,7 @@ def _private(state: EdgeState) -> Json:
 
 
 def _gate(state: EdgeState, demand: OnDemand) -> Json:
-    server = _server(str(demand.gate), gate_routes(state, demand), ["h1"])
+    server = _server(str(demand.gate), gate_routes(state, demand), ["h1"], state.limits)
     server["tls_connection_policies"] = [{**_policy([], [_PRIVATE_TAG]), "protocol_min": "tls1.3"}]
     server["strict_sni_host"] = False
     return server

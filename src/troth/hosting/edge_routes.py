@@ -7,6 +7,7 @@ then the application of its domain behind the question whose session it is.
 from typing import Any
 
 from troth.core.names import MUTUAL_TLS_PREFIX
+from troth.hosting.edge_limits import end_after_long_bodies
 from troth.hosting.edge_networks import REFUSED, VARIABLE, refused_networks, refusing
 from troth.hosting.edge_proxy import (
     APP_HEADER,
@@ -246,6 +247,7 @@ def _clean(*, kept: bool = False) -> list[Json]:
     who may pass on the number of the request that they work on."""
     upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
     return [
+        end_after_long_bodies(),
         {"handler": "headers", "request": {"delete": _UNTRUSTED}},
         _number(kept),
         # `Connection: Authorization` tells a proxy to drop that header: a client would undo what we add.

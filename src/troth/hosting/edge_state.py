@@ -9,6 +9,7 @@ import msgspec
 from troth.core.ca import LeafFiles
 from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.core.process import Endpoint
+from troth.hosting.edge_limits import Limits
 
 WEB = "web"
 """The name of Troth's own web service among the services."""
@@ -119,6 +120,7 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
     on_demand: OnDemand | None = None
     traced: int = 0
+    limits: Limits = Limits()
 
     @property
     def aliases(self) -> tuple[EdgeDomain, ...]:

@@ -1,0 +1,123 @@
+"""Twenty times what the platform is meant to carry: a part is refused at once, and nobody waits for long."""
+
+import asyncio
+import ssl
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from support.platform import EXAMPLE, OWNERS, RESIDENTS, Troth, ended, state_folder, troth
+from support.rounds import in_many_rounds, tell
+from troth.hosting.scaling import Policy
+from troth.hosting.shedding import MOST_WAITING
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), in_many_rounds]
+
+INSTANCES = 2
+SPIKE = 20 * round(Policy(least=1, most=1).target) * INSTANCES
+QUIET = 10
+SECONDS = 10.0
+
+
+class Answers:
+    """Of one domain: how many of each status, how long the served took, and refusals that named no time."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.seconds: list[float] = []
+        self.mute = 0
+        self.broken: list[str] = []
+
+    def slowest(self, share: float) -> float:
+        """The time within which so many of the served were served."""
+        return sorted(self.seconds)[int(len(self.seconds) * share)]
+
+    @property
+    def served(self) -> int:
+        return self.statuses[200]
+
+    @property
+    def refused(self) -> int:
+        return self.statuses[503]
+
+
+async def ask_on(running: Troth, domain: str, context: ssl.SSLContext, until: float, seen: Answers) -> None:
+    """One connection, one request after the other; who is refused comes again as soon as it may."""
+    authority = running.face.origin(domain).removeprefix("https://")
+    request = f"GET /login HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", running.https_port, ssl=context, server_hostname=domain
+    )
+    try:
+        while time.monotonic() < until:
+            began = time.monotonic()
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+            await reader.readexactly(int(headers["content-length"]))
+            status = int(head.split(" ", 2)[1])
+            seen.statuses[status] += 1
+            if status == 200:
+                seen.seconds.append(time.monotonic() - began)
+            elif status == 503:
+                seen.mute += "retry-after" not in headers
+                await asyncio.sleep(float(headers.get("retry-after", "1")))
+    except (OSError, EOFError) as error:
+        seen.broken.append(repr(error))
+    finally:
+        writer.transport.abort()
+
+
+def without_limits(folder: Path) -> Path:
+    """The example, one that takes any number of requests from one address and does not grow."""
+    config = folder / "troth.toml"
+    text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
+    for key in ("folder", "schema", "logo"):
+        text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+    for old, new in (
+        ("client_per_second = 30", "client_per_second = 0"),
+        ("network_per_second = 300", "network_per_second = 0"),
+        ("max_instances = 4", f"max_instances = {INSTANCES}"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    config.write_text(text)
+    return config
+
+
+async def test_twenty_times_the_load_is_shed_fairly_and_whoever_is_served_is_served_soon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with state_folder() as root:
+        running = Troth(root, members=1)
+        with ended(running):
+            done = await asyncio.to_thread(
+                troth, "up", *running.arguments(config=without_limits(tmp_path)), "--detach", seconds=240
+            )
+            assert done.status == 0, done.output + done.errors
+            await running.whole()
+            before = (await running.status())["processes"]
+            flooded, quiet = Answers(), Answers()
+            context = ssl.create_default_context(cafile=str(running.state.public_ca))
+            until = time.monotonic() + SECONDS
+            await asyncio.gather(
+                *(ask_on(running, RESIDENTS, context, until, flooded) for _ in range(SPIKE)),
+                *(ask_on(running, OWNERS, context, until, quiet) for _ in range(QUIET)),
+            )
+            status = await running.whole()
+    restarts = {one["name"]: one["restarts"] for one in status["processes"]}
+    assert restarts == {one["name"]: one["restarts"] for one in before}, "who is busy is not ended"
+    assert set(flooded.statuses) | set(quiet.statuses) <= {200, 503}
+    assert flooded.broken == quiet.broken == []
+    assert flooded.mute == 0
+    assert flooded.refused > 0 and flooded.served > MOST_WAITING
+    assert quiet.refused < quiet.served / 10, "who does not flood is hardly refused"
+    assert max(flooded.slowest(0.99), quiet.slowest(0.99)) < 20
+    tell(
+        capsys,
+        f"{SPIKE} clients at once: {flooded.served} served (p99 {flooded.slowest(0.99):.1f} s), "
+        f"{flooded.refused} refused with Retry-After; {QUIET} of another domain: {quiet.served} served "
+        f"(p99 {quiet.slowest(0.99):.1f} s), {quiet.refused} refused",
+    )
