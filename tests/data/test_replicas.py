@@ -65,7 +65,7 @@ def test_on_several_hosts_each_role_comes_from_its_networks_alone(described: Rep
     assert [rule.split()[1:4] for rule in rules] == [
         ["postgres,troth,template1", "postgres", "10.0.0.1/32"],
         ["postgres,troth,template1", "postgres", "10.0.0.2/32"],
-        ["troth", "troth_owner,troth_app,troth_auditor", "10.1.0.0/24"],
+        ["troth", "troth_owner,troth_app,troth_auditor,replicator", "10.1.0.0/24"],
         ["replication", "replicator", "10.1.0.0/24"],
         ["replication", "replicator", "10.0.0.1/32"],
         ["replication", "replicator", "10.0.0.2/32"],

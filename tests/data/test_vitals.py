@@ -10,8 +10,8 @@ ANSWERS = Seen("answers")
 REFUSES = Seen("refuses")
 
 
-def silent(*, stopped: bool = False, ran: int = 0) -> Seen:
-    return Seen("silent", Motion(stopped, frozenset({(7, 100 + ran)})))
+def silent(*, stopped: bool = False, ran: int = 0, waiting: bool = False) -> Seen:
+    return Seen("silent", Motion(stopped, frozenset({(7, 100 + ran)}), waiting))
 
 
 def looks(*seen: Seen, every: float = 1.2, patroni: Seen = ANSWERS) -> list[Look]:
@@ -38,6 +38,12 @@ def test_a_busy_member_is_left_alone_however_long_it_is_silent(seconds: int) -> 
 def test_processes_that_neither_answer_nor_run_for_seconds_hang() -> None:
     assert find_hang(looks(*[silent()] * 5, every=1.2)) is None
     assert find_hang(looks(*[silent()] * 6, every=1.2)) == "PostgreSQL"
+
+
+def test_processes_that_could_run_and_are_given_no_processor_do_not_hang() -> None:
+    assert find_hang(looks(*[silent(waiting=True)] * 12, every=1.2)) is None
+    assert find_hang(looks(*[silent()] * 4, silent(waiting=True), silent(), every=1.2)) is None
+    assert find_hang(looks(*[silent(stopped=True, waiting=True)] * 2)) == "PostgreSQL"
 
 
 def test_one_answer_in_between_begins_the_count_again() -> None:

@@ -37,6 +37,7 @@ async def test_a_process_that_runs_is_told_from_one_that_is_held(spinning: subpr
     os.kill(spinning.pid, signal.SIGSTOP)
     await until(lambda: activity(family(spinning.pid)).stopped)
     held = activity(family(spinning.pid))
+    assert not held.waiting
     await asyncio.sleep(0.1)
     assert activity(family(spinning.pid)) == held
 

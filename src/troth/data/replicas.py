@@ -44,7 +44,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     """The members and what they share. `consensus` names every node of the store. PostgreSQL lets the
     platform in from `clients` alone and members from `places` (networks, CIDR). `run` receives Patroni's
-    configuration, `logs` its output. `slots` keep the log for those who receive it, on every member."""
+    configuration, `logs` its output. `slots` keep the log for those who receive it, on every member. A store
+    that somebody else runs has an authority of its own, `store_authority`, lets `store_client` in, and keeps
+    this set under `scope`."""
 
     members: tuple[Member, ...]
     binaries: Binaries
@@ -60,6 +62,9 @@ class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[str, ...] = ("127.0.0.1/32",)
     places: tuple[str, ...] = ("127.0.0.1/32",)
     slots: tuple[str, ...] = ()
+    store_authority: Path | None = None
+    store_client: LeafFiles | None = None
+    scope: str = SCOPE
 
     @property
     def is_replicated(self) -> bool:
@@ -113,7 +118,7 @@ def shared_settings(replicas: ReplicaSet) -> dict[str, object]:
 def member_settings(replicas: ReplicaSet, member: Member) -> dict[str, object]:
     """Patroni's configuration of one member. It holds names of files and no secret."""
     return {
-        "scope": SCOPE,
+        "scope": replicas.scope,
         "namespace": "/troth/",
         "name": member.name,
         "log": {
@@ -146,6 +151,7 @@ def member_settings(replicas: ReplicaSet, member: Member) -> dict[str, object]:
 def _interfaces(replicas: ReplicaSet, member: Member) -> dict[str, object]:
     """Patroni's own REST interface, its calls to the other members', and those to the consensus store."""
     client = replicas.consensus_client
+    shown = replicas.store_client or client
     return {
         "restapi": {
             "listen": str(member.rest),
@@ -164,9 +170,9 @@ def _interfaces(replicas: ReplicaSet, member: Member) -> dict[str, object]:
         "etcd3": {
             "hosts": [str(node) for node in replicas.consensus],
             "protocol": "https",
-            "cacert": str(replicas.consensus_authority),
-            "cert": str(client.certificate),
-            "key": str(client.key),
+            "cacert": str(replicas.store_authority or replicas.consensus_authority),
+            "cert": str(shown.certificate),
+            "key": str(shown.key),
             "use_proxies": True,  # talk to these addresses alone, whatever the store advertises
         },
     }
@@ -177,7 +183,7 @@ def _admission(replicas: ReplicaSet) -> tuple[str, ...]:
     everywhere = tuple(dict.fromkeys((*replicas.clients, *replicas.places)))
     rules = (
         (f"postgres,troth,template1 {SUPERUSER}", replicas.places),
-        (f"troth {OWNER},{APP},{AUDITOR}", replicas.clients),
+        (f"troth {OWNER},{APP},{AUDITOR},{REPLICATOR}", replicas.clients),
         (f"replication {REPLICATOR}", everywhere),  # members follow, the platform takes backups
     )
     return tuple(
@@ -245,7 +251,13 @@ def member_process(replicas: ReplicaSet, member: Member) -> ProcessSpec:
     return ProcessSpec(
         name=member.name,
         # -I: neither the current folder nor the user's own packages can slip a module in.
-        argv=(sys.executable, "-I", "-m", "patroni", str(member_configuration(replicas, member))),
+        argv=(
+            sys.executable,
+            "-I",
+            "-m",
+            "troth.data.elections",
+            str(member_configuration(replicas, member)),
+        ),
         environment={
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",

@@ -20,9 +20,10 @@ ROLES: dict[str, str] = {
     OWNER: "nosuperuser nobypassrls nocreaterole nocreatedb noreplication",
     APP: "nosuperuser nobypassrls nocreaterole nocreatedb noreplication",
     AUDITOR: "nosuperuser bypassrls nocreaterole nocreatedb noreplication",
-    REPLICATOR: "nosuperuser nobypassrls nocreaterole nocreatedb replication",
+    REPLICATOR: "nosuperuser bypassrls nocreaterole nocreatedb replication",
 }
-"""Rights of each role. None has a password: a client certificate is the only way in."""
+"""Rights of each role. None has a password: a client certificate is the only way in. The replicator copies
+the whole database, so it may read it as well: what a backup holds is compared with what there is."""
 
 _CLUSTER = """
 revoke all on database template1 from public;
@@ -30,12 +31,15 @@ revoke all on database postgres from public;
 revoke all on database troth from public;
 grant connect on database troth to troth_owner, troth_app, troth_auditor;
 grant pg_read_all_stats to troth_auditor;
+grant connect on database troth to replicator;
+grant pg_read_all_stats, pg_read_all_data, pg_maintain to replicator;
 """
 
 _DATABASE = """
 revoke all on schema public from public;
 create schema if not exists troth authorization troth_owner;
 grant usage on schema troth to troth_app, troth_auditor;
+grant execute on function pg_create_restore_point(text) to replicator;
 """
 
 
@@ -43,16 +47,25 @@ _SEARCH_PATH = "alter role {role} in database troth set search_path = troth, pg_
 """Unqualified names resolve to our schema alone; nothing can be slipped in front of it."""
 
 
+_REPLICATOR = """
+select 'create role replicator login password null'
+where not exists (select from pg_roles where rolname = 'replicator') \\gexec
+""".strip()
+"""Many a set has one already, whose password its members may need."""
+
+
 def preparation() -> str:
     """The same as SQL for psql(1), where a superuser prepares a PostgreSQL that others run."""
     working = [role for role in ROLES if role != REPLICATOR]
     statements = (
         *(f"create role {role} login {ROLES[role]} password null;" for role in working),
+        _REPLICATOR,
+        f"alter role {REPLICATOR} {ROLES[REPLICATOR]};",
         "create database troth owner troth_owner template template0;",
         _CLUSTER.strip(),
         "\\connect troth",
         _DATABASE.strip(),
-        *(f"{_SEARCH_PATH.format(role=role)};" for role in working),
+        *(f"{_SEARCH_PATH.format(role=role)};" for role in ROLES),
     )
     return "\n".join(statements)
 
@@ -99,5 +112,5 @@ async def _make_cluster_objects(connection: "asyncpg.Connection[asyncpg.Record]"
 
 async def _make_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await connection.execute(_DATABASE)
-    for role in (OWNER, APP, AUDITOR):
+    for role in ROLES:
         await connection.execute(_SEARCH_PATH.format(role=role))

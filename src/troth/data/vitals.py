@@ -2,7 +2,8 @@
 
 A member that is merely busy answers late, and meanwhile its processes run: it is left alone. It hangs when a
 part of it leaves a question unanswered *and* its processes do not run: because somebody stopped them
-(SIGSTOP, a debugger), or because for seconds none of them was given, or wanted, the processor.
+(SIGSTOP, a debugger), or because for seconds none of them ran or wanted to. One that could run and is given
+no processor does not hang: a machine that has none left has none for the next leader either.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,12 @@ LONGEST_GAP = 3.0
 
 class Motion(msgspec.Struct, frozen=True):
     """The processes of one part at one moment. `stopped` says whether any of them is held (state T of
-    proc(5)); `counts` changes as soon as one of them runs, comes or goes."""
+    proc(5)), `waiting` whether any could run (state R); `counts` changes as soon as one of them runs, comes
+    or goes."""
 
     stopped: bool
     counts: frozenset[tuple[int, int]]
+    waiting: bool = False
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ def _hangs(seen: Sequence[tuple[float, Seen]]) -> bool:
         return True
     if not silent or silent[-1][0] - silent[0][0] < STILL_SECONDS:
         return False
-    return len({motion.counts for _, motion in silent}) == 1
+    return len({motion.counts for _, motion in silent}) == 1 and not any(one.waiting for _, one in silent)
 
 
 def _silence(seen: Sequence[tuple[float, Seen]]) -> list[tuple[float, Motion]]:

@@ -13,20 +13,25 @@ from troth.hosting.processes import Process
 
 _PROC = Path("/proc")
 _HELD = (b"T", b"t")
+_RUNNABLE = b"R"
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """Some processes at one moment. `stopped`: one of them is held by SIGSTOP or a debugger. `counts`: for
-    each the ticks of processor time and the switches to it so far, which grow as soon as it runs."""
+    """Some processes at one moment. `stopped`: one of them is held by SIGSTOP or a debugger. `waiting`: one
+    of them runs, or could and has no processor. `counts`: for each the ticks of processor time and the
+    switches to it so far, which grow as soon as it runs."""
 
     stopped: bool
+    waiting: bool
     counts: frozenset[tuple[int, int]]
 
 
 def activity(members: Iterable[Process]) -> Activity:
     """How these processes stand now; those that have ended are left out."""
     rows = [row for row in map(_row, members) if row is not None]
-    return Activity(any(held for _, _, held in rows), frozenset((pid, count) for pid, count, _ in rows))
+    states = {state for _, _, state in rows}
+    counts = frozenset((pid, count) for pid, count, _ in rows)
+    return Activity(stopped=not states.isdisjoint(_HELD), waiting=_RUNNABLE in states, counts=counts)
 
 
 def family(pid: int) -> tuple[Process, ...]:
@@ -71,7 +76,7 @@ class EndWatch:
         self._on_end()
 
 
-def _row(process: Process) -> tuple[int, int, bool] | None:
+def _row(process: Process) -> tuple[int, int, bytes] | None:
     folder = _PROC / str(process.pid)
     try:
         stat = (folder / "stat").read_bytes().rpartition(b")")[2].split()
@@ -83,7 +88,7 @@ def _row(process: Process) -> tuple[int, int, bool] | None:
         for line in status.splitlines()
         if line.startswith(("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"))
     )
-    return process.pid, int(stat[11]) + int(stat[12]) + switches, stat[0] in _HELD
+    return process.pid, int(stat[11]) + int(stat[12]) + switches, stat[0]
 
 
 def _place(process: Process) -> Path | None:

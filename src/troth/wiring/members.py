@@ -142,7 +142,7 @@ class MemberWatch:
             if answer != "silent" or pid is None:
                 return Seen(answer)
             found = activity(family(pid))
-            return Seen(answer, Motion(found.stopped, found.counts))
+            return Seen(answer, Motion(found.stopped, found.counts, found.waiting))
 
         server = postmaster(member.data)
         return Look(
