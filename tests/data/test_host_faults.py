@@ -6,11 +6,12 @@ acknowledges anything once another one has.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 
-from support.hosts import CLIENT, NUMBERS, Hosts, out_of_turn, pause
+from support.host_faults import BOUND_SECONDS, LEASE_SECONDS, others, standby_of, survive
+from support.hosts import CLIENT, NUMBERS, Hosts
 from support.network import Cut, address, between, network
 from support.platform import until
 from support.rounds import ROUNDS, in_many_rounds, tell
@@ -20,15 +21,7 @@ from troth.core.process import Endpoint
 
 pytestmark = pytest.mark.chaos
 
-LEASE_SECONDS = 20.0
-"""Patroni's: nobody can know sooner that a leader which is cut off has stopped."""
-
-BOUND_SECONDS = 90.0
-"""For a hang alone: on a busy machine a failover takes its time."""
-
 full = pytest.mark.skipif(ROUNDS == 1, reason="only with many rounds: make chaos")
-
-Fault = Callable[[int], Awaitable[object]]
 
 
 @pytest.fixture(scope="module")
@@ -45,43 +38,6 @@ async def hosts(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Host
             yield running
         finally:
             await running.stop()
-
-
-class Told:
-    """What a fault cost."""
-
-    def __init__(self, seconds: float, whole: float, writes: int) -> None:
-        self.pause, self.whole, self.writes = seconds, whole, writes
-
-    def __str__(self) -> str:
-        return f"pause {self.pause:.1f} s, whole again {self.whole:.1f} s later, {self.writes} writes, 0 lost"
-
-
-async def survive(hosts: Hosts, fault: Fault, *, lasting: float, mend: Callable[[int], object]) -> Told:
-    """Let a fault happen to the leader's host under load for so many seconds, mend it, and count."""
-    await hosts.ready()
-    leader = await hosts.leader()
-    clients = [await hosts.client(CLIENT), *[await hosts.client(n, n) for n in NUMBERS]]
-    for client in clients:
-        await client.start()
-    await asyncio.sleep(2)
-    await fault(leader)
-    await asyncio.sleep(lasting)
-    mend(leader)
-    began = asyncio.get_running_loop().time()
-    await hosts.ready()
-    whole = asyncio.get_running_loop().time() - began
-    await asyncio.sleep(2)
-    told = [await client.stop() for client in clients]
-    acknowledged = [ack for acks in told for ack in acks]
-    kept = await clients[0].kept()
-    for client in clients:
-        await client.close()
-    assert told[0], "nothing was written"
-    assert {ack.number for ack in acknowledged} <= kept
-    assert out_of_turn(acknowledged) == []
-    assert told[0][-1].at - told[0][0].at > lasting, "writes went on to the end"
-    return Told(pause(told[0]), whole, len(acknowledged))
 
 
 @in_many_rounds
@@ -214,12 +170,3 @@ async def test_a_lost_node_of_the_store_delays_no_write(
     told = await survive(hosts, kill, lasting=4, mend=lambda _: None)
     tell(capsys, f"each node of the consensus store killed in turn: {told}")
     assert told.pause < LEASE_SECONDS / 2
-
-
-def others(number: int) -> tuple[int, ...]:
-    """Everybody else, the writers' host included."""
-    return tuple(n for n in (*NUMBERS, CLIENT) if n != number)
-
-
-def standby_of(leader: int) -> int:
-    return next(n for n in NUMBERS if n != leader)

@@ -21,6 +21,7 @@ from troth.core.leader import DatabaseTarget
 from troth.core.process import Endpoint
 from troth.core.state import State, open_state
 from troth.data.enrolment import authority_file, enrol_host, enrol_platform, leaf_files, take_in
+from troth.data.external_store import ExternalStore
 from troth.data.hosts import Host, HostSet
 from troth.data.roles import OWNER
 from troth.hosting import control, processes
@@ -37,14 +38,16 @@ _LINE = 64 * 2**20
 
 
 class Hosts:
-    """The hosts of a network, each with a state folder of its own below `folder`."""
+    """The hosts of a network, each with a state folder of its own below `folder`, and a node of the consensus
+    store unless `store` is that of somebody else."""
 
-    def __init__(self, folder: Path, network: Network) -> None:
+    def __init__(self, folder: Path, network: Network, store: ExternalStore | None = None) -> None:
         self.folder = folder
         self.network = network
         self.set = HostSet(
             hosts=tuple(Host(name=name(n), address=address(n), region="DE") for n in NUMBERS),
             clients=("10.77.0.0/16",),
+            consensus=store,
         )
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._clients: list[HostClient] = []
@@ -117,7 +120,14 @@ class Hosts:
 
     def kill_store(self, number: int) -> None:
         """The node of the consensus store on one host dies; its keeper brings it back."""
-        marked = processes.marked(f"{processes.prefix(self.state(number).root)}consensus|")
+        self._kill(number, "consensus")
+
+    def kill_member(self, number: int) -> None:
+        """Patroni and PostgreSQL of one host die; their keeper brings them back."""
+        self._kill(number, name(number))
+
+    def _kill(self, number: int, what: str) -> None:
+        marked = processes.marked(f"{processes.prefix(self.state(number).root)}{what}|")
         assert marked
         for process in marked:
             processes.send(process, signal.SIGKILL)

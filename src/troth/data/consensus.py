@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -21,14 +22,23 @@ from troth.core.errors import ConfigError, PlatformError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint, ProcessSpec
 
-_VERSION = re.compile(r"etcd Version: (\d+)\.(\d+)\.(\d+)")
+_VERSION = re.compile(r"etcd Version: (\d+\.\d+\.\d+)")
 _CORRUPTING = ((3, 5, 0), (3, 5, 2))
 """etcd 3.5.0 to 3.5.2 lose committed data after a crash (etcd-io/etcd, issue 13766)."""
+
+UNFIT = "before 3.4 it is too old, and 3.5.0 to 3.5.2 corrupt their data"
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/usr/local/bin")
 """Searched after PATH, which often leaves out the first."""
 
 _GO_MEMORY = {"GOMEMLIMIT": "48MiB", "GOGC": "50", "GOMAXPROCS": "2"}
+
+
+class StoreNode(msgspec.Struct, frozen=True):
+    """A node that runs elsewhere: where it answers, and the authority that it is known by."""
+
+    client: Endpoint
+    authority: Path
 
 
 class Consensus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +91,19 @@ def _check_version(program: Path) -> None:
             hint="Install the distribution's etcd: apt-get install etcd-server",
         ) from error
     found = _VERSION.search(result.stdout)
-    version = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
-    if version < (3, 4, 0) or _CORRUPTING[0] <= version <= _CORRUPTING[1]:
+    version = found[1] if found else "of an unknown version"
+    if is_unfit(version):
         raise ConfigError(
-            f"{program} is etcd {'.'.join(str(part) for part in version)}, which must not be used: "
-            "before 3.4 it is too old, and 3.5.0 to 3.5.2 corrupt their data.",
+            f"{program} is etcd {version}, which must not be used: {UNFIT}.",
             hint="Install the distribution's etcd: apt-get install etcd-server",
         )
+
+
+def is_unfit(version: str) -> bool:
+    """Whether etcd of this version must not be used, or it is none."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    numbers = tuple(map(int, found.groups())) if found else (0, 0, 0)
+    return numbers < (3, 4, 0) or _CORRUPTING[0] <= numbers <= _CORRUPTING[1]
 
 
 def consensus_process(consensus: Consensus) -> ProcessSpec:
@@ -148,13 +164,22 @@ _BOUNDS = {
 async def consensus_is_ready(consensus: Consensus, client: LeafFiles) -> bool:
     """Whether the store answers and can agree on something."""
     try:
-        answer = await _post(consensus, client, "maintenance/status", {})
+        answer = await ask_status(consensus, client)
     except (httpx.HTTPError, OSError):
         return False
-    return answer.status_code == 200 and answer.json().get("leader", "0") != "0"
+    return answer.get("leader", "0") != "0"
 
 
-async def release_leadership(consensus: Consensus, client: LeafFiles, *, scope: str, member: str) -> bool:
+async def ask_status(node: Consensus | StoreNode, client: LeafFiles) -> dict[str, Any]:
+    """What a node says of itself. Raises httpx.HTTPError, OSError or ValueError when it does not say."""
+    answer = await _post(node, client, "maintenance/status", {})
+    answer.raise_for_status()
+    return answer.json()
+
+
+async def release_leadership(
+    consensus: Consensus | StoreNode, client: LeafFiles, *, scope: str, member: str
+) -> bool:
     """Give up the lead on behalf of `member`, so that the others need not wait for its lease to run out.
 
     Call this only when its Patroni *and* its PostgreSQL are known to be dead: a living leader would go on
@@ -174,7 +199,9 @@ async def release_leadership(consensus: Consensus, client: LeafFiles, *, scope: 
     return bool(answer.json().get("succeeded", False))
 
 
-async def claim_initialized(consensus: Consensus, client: LeafFiles, *, scope: str, system: str) -> None:
+async def claim_initialized(
+    consensus: Consensus | StoreNode, client: LeafFiles, *, scope: str, system: str
+) -> None:
     """Say that the set has data already, of the database system with this identifier, if nothing is said yet.
 
     Else the members would race to make a new database, and one without data could win. Raises PlatformError
@@ -192,7 +219,9 @@ async def claim_initialized(consensus: Consensus, client: LeafFiles, *, scope: s
         raise PlatformError("The consensus store does not answer.", detail=repr(error)) from error
 
 
-async def _post(consensus: Consensus, client: LeafFiles, method: str, body: object) -> httpx.Response:
+async def _post(
+    consensus: Consensus | StoreNode, client: LeafFiles, method: str, body: object
+) -> httpx.Response:
     context = client_context(consensus.authority, client.certificate, client.key)
     async with httpx.AsyncClient(verify=context, timeout=3.0, trust_env=False) as http:
         return await http.post(f"https://{consensus.client}/v3/{method}", json=body)

@@ -14,12 +14,16 @@ from troth.core.ca import Authority, LeafFiles, Subject, Usage, read_certificate
 from troth.core.ca import Leaf as IssuedLeaf
 from troth.core.errors import ConfigError, PlatformError
 from troth.core.secret import Secret, read_secret, write_public, write_secret
+from troth.data.external_store import read_store_files
 from troth.data.hosts import PLATFORM, Host, HostSet
 from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER
 
 VERSION = 1
 
 MAX_BYTES = 256 * 1024
+
+STORE = "store"
+"""What the certificates for a consensus store that somebody else runs are called here."""
 
 _SET = "set.json"
 
@@ -73,18 +77,34 @@ def enrol_host(authorities: Path, hosts: HostSet, name: str, now: datetime) -> B
     here = (host.address, "127.0.0.1")
     wanted = {
         "server": _Wanted("database", name, "server", here),
-        "etcd": _Wanted("consensus", name, "both", here),
+        **({} if hosts.consensus else {"etcd": _Wanted("consensus", name, "both", here)}),
         "patroni": _Wanted("consensus", "patroni", "client"),
         SUPERUSER: _Wanted("database_clients", SUPERUSER, "client"),
         REPLICATOR: _Wanted("database_clients", REPLICATOR, "client"),
     }
-    return _issue(authorities, hosts, name, now, wanted, ("database", "database_clients", "consensus"))
+    bundle = _issue(authorities, hosts, name, now, wanted, ("database", "database_clients", "consensus"))
+    return _with_store(bundle, now)
+
+
+def _with_store(bundle: Bundle, now: datetime) -> Bundle:
+    """With what opens a store that somebody else runs; all hosts show it the same certificate."""
+    store = bundle.set.consensus
+    if store is None:
+        return bundle
+    files = read_store_files(store, now)
+    return msgspec.structs.replace(
+        bundle,
+        set=msgspec.structs.replace(bundle.set, consensus=store.carried()),
+        authorities={**bundle.authorities, STORE: files.ca},
+        leaves={**bundle.leaves, STORE: Leaf(files.certificate, files.key.reveal().decode())},
+    )
 
 
 def enrol_platform(authorities: Path, hosts: HostSet, now: datetime) -> Bundle:
     """A bundle for a platform: the roles that it works as. It commands no member and is no superuser."""
     wanted = {role: _Wanted("database_clients", role, "client") for role in (OWNER, APP, AUDITOR, REPLICATOR)}
-    return _issue(authorities, hosts, PLATFORM, now, wanted, ("database",))
+    bundle = _issue(authorities, hosts, PLATFORM, now, wanted, ("database",))
+    return msgspec.structs.replace(bundle, set=msgspec.structs.replace(hosts, consensus=None))
 
 
 def _issue(
@@ -177,6 +197,16 @@ def _check_same(earlier: Membership, bundle: Bundle, folder: Path) -> None:
             f"The bundle names other hosts than {folder} does.",
             hint="The hosts of a living set are changed one by one: see docs/several-hosts.md.",
         )
+    if _store_of(earlier.set) != _store_of(bundle.set):
+        raise ConfigError(
+            f"The bundle names another consensus store than {folder} does.",
+            hint="A member that asks another store than the others would be led by nobody or by another one.",
+        )
+
+
+def _store_of(found: HostSet) -> str | None:
+    """Its nodes may be replaced one by one; the name in it may not change, nor whose store it is."""
+    return found.consensus and found.consensus.name
 
 
 def _check_name(name: str) -> None:

@@ -6,6 +6,8 @@ clients = ["10.0.1.0/24"]
 name = "db-1"
 address = "10.0.0.1"
 region = "DE"
+
+[consensus] names a store that somebody else runs, see `data.external_store`; without it each host has a node.
 """
 
 import ipaddress
@@ -21,6 +23,7 @@ from troth.core.faults import Faults
 from troth.core.process import Endpoint
 from troth.core.toml_lines import find_lines
 from troth.core.toml_shape import read_table
+from troth.data.external_store import ExternalStore, check_store
 from troth.data.residency import check_region
 
 LEAST, MOST = 3, 5
@@ -56,10 +59,14 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class HostSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All hosts of a replica set. `clients` are the networks (CIDR) from which platforms connect;
-    `certificate_days` how long an enrolled host's certificates live."""
+    `certificate_days` how long an enrolled host's certificates live; `consensus` the store that somebody else
+    runs, None where each host has a node of its own; `backups` whether up to 2 GB of the log are kept for a
+    platform that ships it."""
 
     hosts: tuple[Host, ...]
     clients: tuple[str, ...]
+    consensus: ExternalStore | None = None
+    backups: bool = True
     certificate_days: Annotated[int, msgspec.Meta(ge=1, le=398)] = 90
 
     def host(self, name: str) -> Host:
@@ -92,8 +99,19 @@ def read_hosts(file: Path) -> HostSet:
     assert found is not None, "the shape is sound when no fault was noted"
     _check_hosts(found, faults)
     _check_clients(found, faults)
+    if found.consensus is not None:
+        check_store(found.consensus, faults)
     faults.raise_any()
-    return found
+    return _resolved(found, file.parent)
+
+
+def _resolved(found: HostSet, folder: Path) -> HostSet:
+    """Files are named as seen from `hosts.toml`."""
+    store = found.consensus
+    if store is None:
+        return found
+    files = {name: str(folder / getattr(store, name)) for name in ("ca", "certificate", "key")}
+    return msgspec.structs.replace(found, consensus=msgspec.structs.replace(store, **files))
 
 
 def _read_text(file: Path) -> str:

@@ -27,7 +27,9 @@ _SFTP_PORT = 22
 _HTTPS_PORT = 443
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-Use = Literal["members", "backups", "mail", "alerts", "keys", "logs", "receiver", "certificates", "traces"]
+Use = Literal[
+    "members", "consensus", "backups", "mail", "alerts", "keys", "logs", "receiver", "certificates", "traces"
+]
 
 
 class Destination(msgspec.Struct, frozen=True, order=True):

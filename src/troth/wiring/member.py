@@ -1,7 +1,6 @@
 """One host of several as a plan for the keeper: a node of the consensus store and a database member."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,29 +10,30 @@ from troth.core.clock import Clock, to_wire
 from troth.core.errors import PlatformError, TrothError
 from troth.core.leader import DatabaseTarget
 from troth.core.state import State
-from troth.data.consensus import (
-    Consensus,
-    consensus_is_ready,
-    consensus_process,
-    release_leadership,
-)
-from troth.data.enrolment import Membership, authority_file, ends, leaf_files, read_membership
+from troth.data.backups.tool import SLOT
+from troth.data.consensus import Consensus, find_etcd
+from troth.data.enrolment import STORE, Membership, authority_file, ends, leaf_files, read_membership
 from troth.data.hosts import Host
 from troth.data.patroni import Command, MemberStatus, describe
-from troth.data.postgres import Binaries
-from troth.data.replicas import SCOPE, Member, ReplicaSet, clear_stale_pid, member_process, write_member
+from troth.data.postgres import Binaries, find_binaries
+from troth.data.replicas import Member, ReplicaSet, clear_stale_pid, member_process, write_member
 from troth.data.roles import REPLICATOR, SUPERUSER, bootstrap
 from troth.hosting.crashes import Exit
 from troth.hosting.plan import Duty, Launch, Plan, Step, Summary, Tell
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.certificates import Held
-from troth.wiring.database import find_programs
+from troth.wiring.host_residency import HostResidency
+from troth.wiring.host_store import (
+    OTHERS_SECONDS,
+    HostStore,
+    OwnNode,
+    StoreElsewhere,
+    release_anywhere,
+    store_nodes,
+)
 from troth.wiring.mending import RESTART, MendingTools, mending_duty
 from troth.wiring.places import forget_copy
-from troth.wiring.waiting import until
-
-OTHERS_SECONDS = 900.0
-"""How long a host waits for the others: at the first start they are brought up one by one, by a person."""
+from troth.wiring.residency import EVERY_SECONDS as SAMPLE_SECONDS
 
 LOOK_SECONDS = 5.0
 """Between two looks at whether the roles are made and whether certificates were brought anew."""
@@ -41,37 +41,42 @@ LOOK_SECONDS = 5.0
 LATE = timedelta(days=14)
 """A certificate that ends within this, and has not been replaced, is a trouble."""
 
-_log = logging.getLogger(__name__)
-
 
 async def build_member(launch: Launch, supervisor: Supervisor) -> Plan:
     """Everything that `troth member up` brings up. Raises PlatformError when the host is not enrolled."""
     state = State(launch.state)
-    programs = find_programs(None)
-    return HostPart(state, read_membership(state.membership), supervisor, programs).plan()
+    return HostPart(state, read_membership(state.membership), supervisor, find_binaries(None)).plan()
 
 
 class HostPart:
-    """etcd, Patroni and PostgreSQL of this host, with the certificates that it was enrolled with."""
+    """etcd, unless somebody else runs it, Patroni and PostgreSQL of this host, with the certificates that it
+    was enrolled with."""
 
     def __init__(
-        self, state: State, membership: Membership, supervisor: Supervisor, programs: tuple[Binaries, Path]
+        self, state: State, membership: Membership, supervisor: Supervisor, binaries: Binaries
     ) -> None:
         self._state = state
         self._supervisor = supervisor
         self._clock: Clock = supervisor.clock
-        self._processes: list[Supervised] = []
         self._releases: set[asyncio.Task[None]] = set()
         self._prepared = False
         self._patroni: Supervised | None = None
         self._remarks: dict[str, str] = {}
         # A keeper that takes over does not know what the member was last told of.
         self._stamp = () if supervisor.takes_over else self._stamp_now()
-        binaries, etcd = programs
-        self.consensus = describe_consensus(state, membership, etcd)
         self.replicas = describe_members(state, membership, binaries)
+        self.store = self._describe_store(membership)
+        self._residency = HostResidency(state, membership.set, self._clock)
         self.member = self.replicas.member(membership.name)
         self.command = Command(self.replicas)
+
+    def _describe_store(self, membership: Membership) -> HostStore:
+        if membership.set.consensus is None:
+            consensus = describe_consensus(self._state, membership, find_etcd())
+            return OwnNode(consensus, self.replicas.consensus_client, self._supervisor)
+        client = self.replicas.store_client
+        assert client is not None, "described with the set"
+        return StoreElsewhere(store_nodes(self.replicas), client)
 
     def plan(self) -> Plan:
         """For the keeper."""
@@ -93,8 +98,13 @@ class HostPart:
                 Duty(name="roles", every=LOOK_SECONDS, work=self._prepare),
                 Duty(name="certificates", every=LOOK_SECONDS, work=self._take_up),
                 mending_duty(self._mending_tools()),
+                Duty(name="outgoing connections", every=SAMPLE_SECONDS, work=self._residency.work),
             ),
-            status={"members": self._report, "certificates": self._report_certificates},
+            status={
+                "members": self._report,
+                "certificates": self._report_certificates,
+                "residency": self._residency.report,
+            },
             troubles=self._find_troubles,
             resumable=True,
         )
@@ -102,15 +112,7 @@ class HostPart:
     async def _start_consensus(self, tell: Tell) -> str:
         if not self._supervisor.takes_over:
             clear_stale_pid(self._state.members)
-        self._processes.append(self._supervisor.start(consensus_process(self.consensus)))
-        tell(f"waiting for most of {len(self.consensus.cluster)} hosts")
-        await until(
-            lambda: consensus_is_ready(self.consensus, self.replicas.consensus_client),
-            what="The consensus store of the hosts",
-            log=self.consensus.log,
-            seconds=OTHERS_SECONDS,
-        )
-        return f"etcd on {self.consensus.client}, mutual TLS"
+        return await self.store.start(tell)
 
     async def _start_member(self, tell: Tell) -> str:
         write_member(self.replicas, self.member)
@@ -135,8 +137,7 @@ class HostPart:
 
     async def _copy_anew(self, name: str) -> None:
         """See `Changes`; of this host's member alone."""
-        ready = await consensus_is_ready(self.consensus, self.replicas.consensus_client)
-        if not ready or name in await self._leaders() or self._patroni is None:
+        if not await self.store.is_ready() or name in await self._leaders() or self._patroni is None:
             raise PlatformError(f"There is nobody whom {name} could copy now; it keeps what it has.")
         await self._patroni.stop()
         try:
@@ -189,14 +190,15 @@ class HostPart:
 
     async def _find_troubles(self) -> tuple[str, ...]:
         late = late_certificates(ends(self._state.membership), self._clock.now())
+        others = (*await self.store.troubles(), *self._residency.troubles(), *late)
         try:
             members = await self.command.status()
         except TrothError as error:
-            return (error.public, *late)
+            return (error.public, *others)
         missing = {one.name for one in self.replicas.members} - {one.name for one in members}
         idle = tuple(f"{one.name} is {one.state}" for one in members if not one.is_running)
         told = (f"{name} {remark}" for name, remark in self._remarks.items())
-        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *told, *late)
+        return (*(f"{name} is missing from the set" for name in sorted(missing)), *idle, *told, *others)
 
     async def _summarize(self) -> Summary:
         warning = self.replicas.binaries.warning
@@ -206,26 +208,16 @@ class HostPart:
         """Patroni and PostgreSQL of this host are gone: the other hosts need not wait for the lease."""
         if end.asked:
             return
-        task = asyncio.create_task(self._release(end.name), name=f"release {end.name}")
+        task = asyncio.create_task(release_anywhere(self.replicas, end.name), name=f"release {end.name}")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
-
-    async def _release(self, member: str) -> None:
-        client = self.replicas.consensus_client
-        for node in self.replicas.consensus:
-            store = msgspec.structs.replace(self.consensus, client=node)
-            try:
-                if await release_leadership(store, client, scope=SCOPE, member=member):
-                    _log.warning("%s led and is gone; its lead was given up on its behalf", member)
-                return
-            except PlatformError as error:
-                _log.error("the lead of %s could not be given up at %s: %s", member, node, error.public)
 
     async def _stop(self) -> None:
         """The member first: it hands its lead over through the store."""
         await self.command.close()
-        for process in (*filter(None, (self._patroni,)), *reversed(self._processes)):
-            await process.stop()
+        if self._patroni is not None:
+            await self._patroni.stop()
+        await self.store.stop()
 
 
 def late_certificates(found: dict[str, datetime], now: datetime) -> tuple[str, ...]:
@@ -257,7 +249,7 @@ def describe_members(state: State, membership: Membership, binaries: Binaries) -
     """The whole set as this host sees it; its own folder and certificate are the only ones that are here."""
     folder, own = state.membership, membership.own
     nodes = sorted(membership.set.hosts, key=lambda host: host.name != own.name)  # its own node first
-    return ReplicaSet(
+    replicas = ReplicaSet(
         members=tuple(_member(state, host) for host in membership.set.hosts),
         binaries=binaries,
         server_authority=authority_file(folder, "database"),
@@ -271,6 +263,17 @@ def describe_members(state: State, membership: Membership, binaries: Binaries) -
         logs=state.logs,
         clients=membership.set.clients,
         places=membership.set.places,
+        slots=(SLOT,) if membership.set.backups else (),
+    )
+    store = membership.set.consensus
+    if store is None:
+        return replicas
+    return msgspec.structs.replace(
+        replicas,
+        consensus=store.nodes,
+        store_authority=authority_file(folder, STORE),
+        store_client=leaf_files(folder, STORE),
+        scope=store.name,
     )
 
 

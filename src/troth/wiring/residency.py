@@ -228,7 +228,7 @@ class Residency:
         servers, port = self._name_servers
         if place.host in servers and place.port == port:
             return True
-        return place.port == _DNS_PORT and place.host in system_resolvers()
+        return is_resolver(place)
 
     def _note(self, one: Outgoing) -> Stray | None:
         now = self._clock.now()
@@ -255,6 +255,11 @@ class Residency:
         for one in strays:
             _log.error("undeclared destination: %s", one)
         await note(self._target, "residency.undeclared", strays)
+
+
+def is_resolver(place: Endpoint) -> bool:
+    """Whether a name server of this machine answers there."""
+    return place.port == _DNS_PORT and place.host in system_resolvers()
 
 
 def system_resolvers(file: Path = _RESOLVERS) -> frozenset[str]:
