@@ -81,7 +81,6 @@ def test_one_accepted_bad_token_or_one_that_lives_for_long_breaks_the_promise(
         (401, (200, 200), (3.0, 9.5), 2001.0, "broken"),
         (401, (200, 503), (3.0, 9.5), 0.0, "unknown"),
         (401, (), (), 0.0, "unknown"),
-        (401, (200, 200), (), 0.0, "unknown"),
     ],
 )
 def test_a_token_that_outlives_its_session_breaks_the_promise(

@@ -69,11 +69,11 @@ class OwnServer:
     def target(self, role: str) -> DatabaseTarget:
         return self.server.target(role)
 
-    def start(self) -> None:
+    def start(self, settings: str = "") -> None:
         """Initialise and start the server, ready for base backups."""
         self.server.initialise()
         with (self.data / "postgresql.conf").open("a") as file:
-            file.write(_SETTINGS)
+            file.write(_SETTINGS + settings)
         with (self.data / "pg_hba.conf").open("a") as file:
             file.write(_REPLICATION)
         self.server.start()
@@ -154,7 +154,9 @@ class BackedUp:
     async def ship(self) -> None:
         """Close the segment that is being written and store every one that is not in the store yet."""
         self.query("select pg_switch_wal()")
-        current = self.query("select pg_walfile_name(pg_current_wal_insert_lsn())")
+        await self._ship_before(self.query("select pg_walfile_name(pg_current_wal_insert_lsn())"))
+
+    async def _ship_before(self, current: str) -> None:
         names = sorted(one.name for one in (self.data / "pg_wal").iterdir() if len(one.name) == 24)
         for name in names:
             if name < current and name not in self._shipped:
@@ -162,9 +164,12 @@ class BackedUp:
                 self._shipped.add(name)
 
     async def ship_piece(self) -> str:
-        """Store what the segment that is being written holds; returns its object."""
-        end = read_lsn(self.query("select pg_current_wal_flush_lsn()")) % SEGMENT_BYTES
-        name = self.query("select pg_walfile_name(pg_current_wal_flush_lsn())")
+        """Store what the segment that is being written holds, and those that others have closed meanwhile;
+        returns its object."""
+        query = "select l || ' ' || pg_walfile_name(l) from (select pg_current_wal_flush_lsn()) as now (l)"
+        lsn, name = self.query(query).split()
+        end = read_lsn(lsn) % SEGMENT_BYTES
+        await self._ship_before(name)
         content = (self.data / "pg_wal" / name).read_bytes()[:end]
         stored = await self.put(f"{WAL}{name}.partial/{0:08x}-{end:08x}", content)
         return stored.name

@@ -36,7 +36,7 @@ from troth.hosting import isolation
 from troth.hosting.duties import Duties
 from troth.hosting.programs import Programs
 from troth.hosting.supervisor import Supervisor
-from troth.wiring.backup_bounds import Bounds
+from troth.wiring.backup_bounds import Bounds, Members
 from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backup_store import open_part, store_settings
 from troth.wiring.backups import BackupsPart
@@ -74,11 +74,12 @@ class KeptBackups:
     """One keeper's backups. `begin` and `end` as often as a keeper starts and ends on this state folder."""
 
     def __init__(
-        self, root: Path, cluster: Cluster, settings: BackupSettings, bounds: Bounds | None = None
+        self, root: Path, cluster: Cluster | Members, settings: BackupSettings, bounds: Bounds | None = None
     ) -> None:
         self.clock = Ahead()
         self.state = open_state(root)
-        self.cluster, self.settings = cluster, settings
+        self.members: Members = _Members(cluster) if isinstance(cluster, Cluster) else cluster
+        self.settings = settings
         self._bounds = bounds
         make_recovery_key(self.state.recovery_key)
         if not self.state.root_key.exists():
@@ -87,7 +88,7 @@ class KeptBackups:
         self._describe()
 
     def _describe(self) -> None:
-        state, members = self.state, _Members(self.cluster)
+        state, members = self.state, self.members
         self.supervisor = Supervisor(state.root, state.root / "crashes", isolation.inside(False))
         self.part = BackupsPart(
             self.settings, state, members, self.supervisor, self.clock, bounds=self._bounds
@@ -119,7 +120,7 @@ class KeptBackups:
         another test has planted go: they were sealed under another root key."""
         await self.ask("delete from troth.canary_row returning 1")
         await self.ask("delete from troth.tenant_key returning 1")
-        owner = await Database.open(self.cluster.target(OWNER), max_size=2)
+        owner = await Database.open(self.members.target(OWNER), max_size=2)
         try:
             tenant = await new_tenant(owner)
             ring = KeyRing(owner, read_root_key(self.state.root_key))
@@ -147,7 +148,7 @@ class KeptBackups:
         async def finished() -> bool:
             return bool((await self.part.progress(asked))["finished"])
 
-        await until_answered(finished, 120)
+        await until_answered(finished, 240)
         return await self.part.progress(asked)
 
     async def troubled(self, words: str, *, seconds: float = 60) -> str:
@@ -183,7 +184,7 @@ class KeptBackups:
 
     async def ask(self, query: str) -> Any:
         """One value, as the superuser."""
-        superuser = await Database.open(self.cluster.target(SUPERUSER), max_size=1)
+        superuser = await Database.open(self.members.target(SUPERUSER), max_size=1)
         try:
             return await superuser.fetchval(query)
         finally:
@@ -203,7 +204,7 @@ class KeptBackups:
                 root=folder,
                 sockets=self.state.run,
                 log=folder.with_suffix(".log"),
-                binaries=self.cluster.replicas.binaries,
+                binaries=self.members.replicas.binaries,
                 durable=False,
             )
             start = Programs(self.state.root, isolation.inside(False)).start

@@ -17,7 +17,6 @@ from support.waiting import until_answered
 from support.writers import Writers
 from troth.core.db import Database
 from troth.data.backups.manifest import id_in
-from troth.data.backups.tool import SLOT
 from troth.data.roles import OWNER
 from troth.data.stores.waiting import Patience
 from troth.hosting import processes
@@ -35,17 +34,6 @@ BOUNDS = Bounds(
     reopen_seconds=0.5,
     patience=Patience(seconds=2, attempts=2),
 )
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
-    running = Cluster(tmp_path_factory.mktemp("cluster"), members=1, slots=(SLOT,))
-    try:
-        await running.start()
-        await running.prepare()
-        yield running
-    finally:
-        await running.stop()
 
 
 class Stage:
@@ -190,7 +178,7 @@ async def test_a_store_that_is_away_for_too_long_leaves_a_gap_that_is_told_and_c
         assert await kept.troubled("the log waits for the backup store")
         assert await kept.troubled("the shipped log has a gap")
         assert sum(path.stat().st_size for path in kept.state.spool.rglob("*") if path.is_file()) < (
-            BOUNDS.spool_bytes + 48 * MEBIBYTE
+            BOUNDS.spool_bytes + 160 * MEBIBYTE  # what arrives between two looks
         )
         before = kept.part.log.until
         await stage.far.gate.open()

@@ -4,7 +4,6 @@ back on an empty machine by the command line, from nothing but the store and the
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from support.rounds import in_many_rounds, tell
 from troth.core.db import Database
 from troth.core.secret import write_secret
 from troth.core.state import State
-from troth.data.backups.tool import SLOT
 from troth.data.backups.vault import Vault
 from troth.data.recovery import backup_key
 from troth.data.roles import OWNER
@@ -28,17 +26,6 @@ from troth.wiring.backup_bounds import Bounds
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400), in_many_rounds]
 
 WRITES = 300
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
-    running = Cluster(tmp_path_factory.mktemp("cluster"), members=1, slots=(SLOT,))
-    try:
-        await running.start()
-        await running.prepare()
-        yield running
-    finally:
-        await running.stop()
 
 
 async def write(cluster: Cluster, numbers: range) -> None:

@@ -15,24 +15,12 @@ from support.waiting import until_answered
 from troth.core.errors import PlatformError
 from troth.core.settings import BackupSettings
 from troth.data.backups.manifest import data_name
-from troth.data.backups.tool import SLOT
 from troth.hosting import processes
 from troth.wiring.backup_bounds import Bounds
 
 pytestmark = pytest.mark.timeout(600)
 
 FULL_SPEED, SLOW = 0, 2_000_000
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
-    running = Cluster(tmp_path_factory.mktemp("cluster"), members=1, slots=(SLOT,))
-    try:
-        await running.start()
-        await running.prepare()
-        yield running
-    finally:
-        await running.stop()
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """An external replica set: what stops a plan."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from support.configuration import EXAMPLE
+from troth.cli.verbs import app
 from troth.core.clock import SystemClock
 from troth.core.config import Settings, load_settings
-from troth.core.errors import ConfigError
+from troth.core.errors import ConfigError, UsageError
 from troth.core.settings import BackupSettings
 from troth.data.enrolment import enrol_platform, take_in
 from troth.data.hosts import Host, HostSet
@@ -66,9 +69,26 @@ def test_a_key_that_others_may_read_stops_the_plan(settings: Settings) -> None:
     assert f"chmod 600 {key}" in fault.hint
 
 
-def test_backups_that_would_not_be_taken_are_refused(settings: Settings) -> None:
-    fault = refusal(msgspec.structs.replace(settings, backup=BackupSettings()))
-    assert (fault.key, "not taken from here yet" in fault.public) == ("backup", True)
+def test_backups_need_the_replicators_certificate_too(settings: Settings) -> None:
+    with_backups = msgspec.structs.replace(settings, backup=BackupSettings())
+    check(with_backups)
+    (certificates(settings) / "replicator.key").unlink()
+    check(settings)
+    fault = refusal(with_backups)
+    assert (fault.key, "replicator.key" in fault.public) == ("database.certificates", True)
+
+
+def test_a_restore_that_nothing_would_use_is_refused(tmp_path: Path) -> None:
+    text = (EXAMPLE / "troth.toml").read_text()
+    hosts = 'hosts = ["10.0.0.1:5432"]\nregions = ["DE"]\ncertificates = "database"\n'
+    shutil.copytree(EXAMPLE, tmp_path / "machine")
+    file = tmp_path / "machine" / "troth.toml"
+    file.write_text(text.replace("members = 3\n", hosts, 1))
+    arguments = ["backup", "restore", "--config", str(file), "--state", str(tmp_path / "s"), "--to", "latest"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "runs elsewhere" in done.exception.public
+    assert not (tmp_path / "s" / "members").exists()
 
 
 def test_each_host_is_a_place_for_data_and_may_be_connected_to(settings: Settings) -> None:

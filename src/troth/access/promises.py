@@ -14,11 +14,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 
 import msgspec
 
-from troth.access.bound import LIMIT_SECONDS, LONGEST_MS, Watched, judge_bound, until_refused
+from troth.access.bound import LIMIT_SECONDS, LONGEST_MS, Watched, judge_bound
 from troth.access.forgery import claims_of, forgeries
 from troth.access.oauth.strict_client import Attempt, ProbeClients, StrictClient
 from troth.access.visit import (
@@ -33,10 +32,7 @@ from troth.core.promise import Finding, Probe
 from troth.core.reach import PublicFace, Visitor
 
 Ask = Callable[[str, str], Awaitable[int]]
-"""(domain, access token) -> HTTP status of a read on one instance, past the edge; SILENT for no answer."""
-
-SILENT = 0
-"""An instance that is being replaced or hangs answers nothing, and so accepts nothing."""
+"""(domain, access token) -> HTTP status of a read on one instance, asked without the edge."""
 
 
 class AccessView(msgspec.Struct, frozen=True):
@@ -222,28 +218,32 @@ async def probe_sessions(view: AccessView) -> Finding:
         )
         visit = await sign_in(visitor, view.face, view.member)
         token = await fetch_token(visitor, visit)
-        asked = [(ask, await ask(visit.domain, token)) for ask in instances]
-        answering = [ask for ask, status in asked if status != SILENT]
+        before = [await ask(visit.domain, token) for ask in instances]
         await sign_out(visitor, view.face, visit)
         started = time.monotonic()
-        heard = await asyncio.gather(
-            *(until_refused("", partial(ask, visit.domain, token), started) for ask in answering)
+        waits = await asyncio.gather(
+            *(_until_refused(ask, visit.domain, token, started) for ask in instances)
         )
         again = await _until_no_token(visitor, visit, started, in_a_row=len(instances))
-    before = tuple(status for _, status in asked if status != SILENT)
-    waits = tuple(trial.refused for trial in heard if trial)
-    own = judge_sessions(anonymous.status_code, before, waits, again)
+    own = judge_sessions(anonymous.status_code, tuple(before), tuple(waits), again)
     return judge_bound(own, await view.watched())
+
+
+async def _until_refused(ask: Ask, domain: str, token: str, started: float) -> float | None:
+    for _ in range(200):
+        if await ask(domain, token) == 401:
+            return (time.monotonic() - started) * 1000
+    return None
 
 
 async def _until_no_token(visitor: Visitor, visit: Visit, started: float, *, in_a_row: int) -> float | None:
     """Ask for a token through the edge until as many requests as there are instances got none. Milliseconds
     after which the last one was given, 0 for none at all; None when they never ceased."""
-    given, refused, end = 0.0, 0, time.monotonic() + LIMIT_SECONDS
+    given, refused = 0.0, 0
     while refused < max(1, in_a_row):
-        if time.monotonic() > end:
-            return None
         asked = (time.monotonic() - started) * 1000
+        if asked > LIMIT_SECONDS * 1000:
+            return None
         answer = await request_token(visitor, visit)
         refused = 0 if answer.status_code == 200 else refused + 1
         given = asked if answer.status_code == 200 else given
@@ -264,8 +264,6 @@ def judge_sessions(
     ended = [wait for wait in waits if wait is not None]
     if len(ended) != len(waits):
         return Finding("broken", "An instance still accepts the token of an ended session.", raw)
-    if not ended:
-        return Finding("unknown", "No instance answered after sign-out.", raw)
     return Finding(
         "proved",
         f"{len(waits)} instances refused the token within {max(ended):.0f} ms of sign-out; "

@@ -53,7 +53,7 @@ async def _look(look: Callable[[], Awaitable[Finding]]) -> Finding:
     try:
         return await look()
     except Exception as error:  # noqa: BLE001 - whatever the reason, it is told and the drill goes on to mend
-        return Finding("unknown", f"The probe could not look: {str(error) or type(error).__name__}"[:200])
+        return Finding("unknown", f"The probe could not look: {error or type(error).__name__}"[:200])
 
 
 def told(drilled: Drilled | None) -> str:

@@ -47,6 +47,12 @@ def restore(asked: Asked) -> int:
     """Returns the exit status."""
     moment = read_moment(asked.to)
     settings = load_settings(asked.config) if asked.config is not None else None
+    if settings is not None and settings.database.hosts:
+        raise UsageError(
+            "The database of this troth.toml runs elsewhere, and a restore makes one here.",
+            hint="Leave database.hosts, regions and certificates out to run what is restored; see "
+            "docs/several-hosts.md.",
+        )
     state = open_state(asked.state.absolute())
     recovery = read_recovery_key(asked.recovery_key or state.recovery_key)
     try:

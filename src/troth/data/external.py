@@ -15,7 +15,7 @@ from troth.core.process import Endpoint
 from troth.core.promise import Finding
 from troth.data.patroni import MemberStatus
 from troth.data.postgres import MINIMUM_MAJOR
-from troth.data.roles import AUDITOR, OWNER, ROLES
+from troth.data.roles import AUDITOR, OWNER, REPLICATOR, ROLES
 
 SKEW_SECONDS = 2.0
 """A clock further away than this: expiries in the database would be told by another time than ours."""
@@ -198,10 +198,17 @@ def late_clocks(view: SetView) -> tuple[str, ...]:
     )
 
 
-async def role_faults(owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[str, ...]:
-    """What is wrong with the roles and the schema, a sentence each."""
+async def role_faults(
+    owner: "asyncpg.Connection[asyncpg.Record]", *, backups: bool = False
+) -> tuple[str, ...]:
+    """What is wrong with the roles and the schema, a sentence each; with the replicator too where `backups`
+    are to be taken."""
     found = {row["rolname"]: row for row in await owner.fetch(_ROLES)}
-    faults = [fault for role in ROLES if role in _WORKING for fault in _role_fault(role, found.get(role))]
+    needed = ROLES if backups else _WORKING
+    faults = [fault for role in needed for fault in _role_fault(role, found.get(role))]
+    if backups and REPLICATOR in found:
+        rows = await owner.fetch(_BACKUP_RIGHTS, REPLICATOR)
+        faults += [f"{REPLICATOR} may not {row['what']}" for row in rows]
     schema = await owner.fetchval(_SCHEMA)
     if schema != OWNER:
         faults.append(
@@ -211,7 +218,17 @@ async def role_faults(owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[str,
 
 
 _WORKING = tuple(role for role in ROLES if "noreplication" in ROLES[role].split())
-"""The replicator is the members' own."""
+"""Without backups the replicator is the members' own."""
+
+_BACKUP_RIGHTS = """
+select what from (values
+    ('connect to troth', has_database_privilege($1::name, 'troth', 'connect')),
+    ('see what the members do (pg_read_all_stats)', pg_has_role($1::name, 'pg_read_all_stats', 'usage')),
+    ('read every table (pg_read_all_data)', pg_has_role($1::name, 'pg_read_all_data', 'usage')),
+    ('hold writers off for a moment (pg_maintain)', pg_has_role($1::name, 'pg_maintain', 'usage')),
+    ('make a restore point', has_function_privilege($1::name, 'pg_create_restore_point(text)', 'execute'))
+) as needed (what, granted) where not granted
+"""
 
 
 def _role_fault(role: str, row: asyncpg.Record | None) -> list[str]:

@@ -5,7 +5,7 @@ import logging
 from troth.core.errors import TrothError
 from troth.core.leader import SecureContext, wait_for_leader
 from troth.data.backups.digests import Connection, Digests, take_digests
-from troth.data.roles import SUPERUSER
+from troth.data.roles import REPLICATOR
 from troth.wiring.backup_bounds import Members
 
 LEADER_SECONDS = 30.0
@@ -17,7 +17,7 @@ async def record(database: Members, backup: str) -> Digests:
     """The digests at a restore point that is named after the backup. Raises PlatformError."""
 
     async def connect() -> Connection:
-        target = database.target(SUPERUSER)
+        target = database.target(REPLICATOR)
         return await wait_for_leader(target, SecureContext.of(target), seconds=LEADER_SECONDS)
 
     return await take_digests(connect, f"troth-{backup}")

@@ -18,16 +18,18 @@ from troth.core.db import Database
 from troth.core.errors import PlatformError, TrothError
 from troth.core.state import State
 from troth.data.backups.shipping import Coverage, Look, Shipper
+from troth.data.backups.slot import make_slot
 from troth.data.backups.spool import Spool
 from troth.data.backups.tool import RECEIVER, SLOT, Access, receiver
 from troth.data.backups.vault import Vault
 from troth.data.backups.wal import read_lsn
-from troth.data.roles import SUPERUSER
+from troth.data.roles import REPLICATOR
 from troth.data.stores.store import StoreError
 from troth.hosting.backoff import Restart
 from troth.hosting.crashes import Exit
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.backup_bounds import Bounds, Members
+from troth.wiring.replicating import access_of
 
 EVERY_SECONDS = 1.0
 """Between two looks at the leader: each is an instant up to which the log may turn out to be shipped."""
@@ -49,8 +51,11 @@ _POLL_SECONDS = 0.2
 _LOOK = """
 select pg_current_wal_flush_lsn()::text as flushed,
     (select write_lsn::text from pg_stat_replication where application_name = $1) as received,
-    (select wal_status from pg_replication_slots where slot_name = $2) as slot
+    slot.wal_status as slot, slot.restart_lsn::text as kept
+from (select) as nothing
+left join pg_replication_slots slot on slot.slot_name = $2
 """
+"""Nothing is said of a slot that is not there."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +76,7 @@ class LogPart:
         self._file = state.logs / "backup-log.log"
         self._coverage = Coverage()
         self._receiver: Supervised | None = None
-        self._superuser: Database | None = None
+        self._replicator: Database | None = None
         self._shipper: Shipper | None = None
         self._vault: Vault | None = None
         self._round: asyncio.Task[None] | None = None
@@ -79,6 +84,8 @@ class LogPart:
         self._receivers = 0
         self._since = clock.now()
         self._full = self._lost = False
+        self._reached = 0
+        self._slotless = ""
 
     async def start(self) -> None:
         """Begin to receive."""
@@ -97,9 +104,9 @@ class LogPart:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             await receiver.stop()
-        superuser, self._superuser = self._superuser, None
-        if superuser is not None:
-            await superuser.close()
+        replicator, self._replicator = self._replicator, None
+        if replicator is not None:
+            await replicator.close()
 
     async def work(self, vault: Vault | None) -> str:
         """One look. Where it is time, a round of shipping begins beside it: a store that does not answer
@@ -145,6 +152,8 @@ class LogPart:
             found.append(f"no write has reached the backup store {since}")
         if self._full:
             found.append("the log waits for the backup store; PostgreSQL keeps it until its own limit")
+        if self._slotless:
+            found.append(f"the log is not kept for the backups: {self._slotless}")
         if self.gap:
             found.append("the shipped log has a gap, until the next backup is made")
         return tuple(found)
@@ -177,15 +186,48 @@ class LogPart:
             return ""
         received = read_lsn(row["received"]) if row["received"] else None
         self._coverage.note(Look(at, read_lsn(row["flushed"]), received))
-        return await self._mend() if row["slot"] == "lost" else ""
+        self._reached = max(self._reached, received or 0)
+        if row["kept"] is None and row["slot"] is None:
+            return await self._make()
+        self._slotless = ""
+        if row["slot"] == "lost":
+            return await self._mend()
+        return await self._compare(read_lsn(row["kept"])) if row["kept"] else ""
+
+    async def _compare(self, kept: int) -> str:
+        """Patroni makes a lost slot anew, often before it was seen to be lost: then the leader keeps the log
+        from somewhere behind what was received, and what lies between never comes."""
+        if not self._reached or kept <= self._reached:
+            return ""
+        shipped = self._shipper.reached if self._shipper is not None else 0
+        self._reached = max(self._reached, shipped, await asyncio.to_thread(self._spool.end))
+        if kept <= self._reached:
+            return ""
+        self._reached = kept
+        self.tear()
+        _log.error("the shipped log has a gap: its slot was made anew")
+        return "the log has a gap; its slot was made anew"
+
+    async def _make(self) -> str:
+        """A leader without our slot: a new one, where nobody keeps it on the standbys. The receiver, which is
+        started again and again meanwhile, begins where the new slot does."""
+        try:
+            kept = await make_slot(await self._connect())
+        except PlatformError as error:
+            self._slotless = error.public
+            return ""
+        self._slotless = ""
+        if kept is None:
+            return ""
+        return await self._compare(kept) or "the leader had no slot for the log; it was made"
 
     async def _connect(self) -> Database:
-        if self._superuser is None:
-            self._superuser = await Database.open(self._database.target(SUPERUSER), max_size=1)
-        return self._superuser
+        if self._replicator is None:
+            self._replicator = await Database.open(self._database.target(REPLICATOR), max_size=1)
+        return self._replicator
 
     async def _mend(self) -> str:
-        """PostgreSQL has thrown away what was not received in time. Patroni makes the slot anew.
+        """PostgreSQL has thrown away what was not received in time. The next look makes the slot anew.
 
         While the spool is full, nothing could be received: then the lost slot stays, which keeps no log, and
         the disk of the members does not fill either.
@@ -198,8 +240,8 @@ class LogPart:
             return ""
         await self._pause()
         await asyncio.to_thread(self._spool.prepare)
-        superuser = await self._connect()
-        await superuser.fetch("select pg_drop_replication_slot($1)", SLOT, idempotent=False)
+        replicator = await self._connect()
+        await replicator.fetch("select pg_drop_replication_slot($1)", SLOT, idempotent=False)
         self._lost = False
         self._receive()
         return "the log has a gap; it is received anew"
@@ -255,10 +297,7 @@ class LogPart:
     @property
     def access(self) -> Access:
         """How PostgreSQL's tools get at the members."""
-        replicas = self._database.replicas
-        return Access(
-            binaries=replicas.binaries, authority=replicas.server_authority, replicator=replicas.replicator
-        )
+        return access_of(self._database)
 
 
 class LogView(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,9 +24,8 @@ from troth.data.backups.taking import Member, Progress, Source, Surroundings, ta
 from troth.data.backups.tool import ToolFailed
 from troth.data.backups.vault import Vault
 from troth.data.receipt_log import read_log
-from troth.data.roles import SUPERUSER
+from troth.data.roles import REPLICATOR
 from troth.data.stores.store import StoreError
-from troth.hosting import isolation, processes
 from troth.hosting.plan import Action, Duty, Step, Tell
 from troth.hosting.supervisor import Supervisor
 from troth.wiring import backup_log
@@ -34,6 +33,7 @@ from troth.wiring.backup_bounds import Bounds, Members
 from troth.wiring.backup_digests import record_if_possible
 from troth.wiring.backup_log import LogPart
 from troth.wiring.backup_shelf import Shelf
+from troth.wiring.replicating import Guard
 
 EVERY_SECONDS = 5.0
 LIMIT_SECONDS = 86_400.0
@@ -85,7 +85,7 @@ class BackupsPart:
         self.shelf = Shelf(settings or BackupSettings(), state, self._bounds)
         self.log = LogPart(state, database, supervisor, clock, self._bounds)
         self._state, self._database, self._clock = state, database, clock
-        self._guard = _Guard(state)
+        self._guard = Guard(state)
         self._since = clock.now()
         self._taking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -288,23 +288,23 @@ class BackupsPart:
     async def _carry_out(self, running: Running) -> Backup:
         vault = await self.shelf.vault()
         inventory = await self.shelf.inventory(fresh=True)
-        superuser = await Database.open(self._database.target(SUPERUSER), max_size=1)
+        replicator = await Database.open(self._database.target(REPLICATOR), max_size=1)
         try:
-            system: str = await superuser.fetchval(_SYSTEM, idempotent=True)
+            system: str = await replicator.fetchval(_SYSTEM, idempotent=True)
             _check_system(inventory.catalogue, system)
             tears = self.log.tears
             chain = newest_chain(inventory.catalogue)
             parent = chain[-1] if chain and running.kind == "incremental" and not self.shelf.lost else None
-            backup = await self._take_from(parent, running, vault, superuser, system)
+            backup = await self._take_from(parent, running, vault, replicator, system)
         finally:
-            await superuser.close()
+            await replicator.close()
         self.log.mend(tears)
         running.step = "removing what is needed no more"
         await self._clean(vault, full=backup.parent is None)
         return backup
 
     async def _take_from(
-        self, parent: Backup | None, running: Running, vault: Vault, superuser: Database, system: str
+        self, parent: Backup | None, running: Running, vault: Vault, replicator: Database, system: str
     ) -> Backup:
         """An increment that no member can give becomes a full backup: better a large one than none."""
         running.kind = "incremental" if parent else "full"
@@ -313,7 +313,7 @@ class BackupsPart:
             running.step, running.done, running.total = progress.step, progress.done, progress.total
 
         async def size() -> int:
-            return await superuser.fetchval(_SIZE, idempotent=True)
+            return await replicator.fetchval(_SIZE, idempotent=True)
 
         source = Source(
             members=await self._members(), access=self.log.access, guard=self._guard, system=system
@@ -335,7 +335,7 @@ class BackupsPart:
             if parent is None:
                 raise
             _log.warning("no increment could be taken, so a full backup is: %s", error.public)
-            return await self._take_from(None, running, vault, superuser, system)
+            return await self._take_from(None, running, vault, replicator, system)
 
     async def _members(self) -> list[Member]:
         """Those that run, standbys first: a backup should not cost the leader anything."""
@@ -373,16 +373,6 @@ class BackupsPart:
         self.shelf.remember(Catalogue(tuple(kept)), full=full)
         await self.shelf.inventory(fresh=True)
         await self.shelf.sweep()
-
-
-class _Guard:
-    """Marks a tool as one of this platform's processes and has it die with the keeper."""
-
-    def __init__(self, state: State) -> None:
-        self._mark = processes.mark(state.root, "backup", 0)
-
-    def __call__(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        return ("env", f"{processes.MARK}={self._mark}", *isolation.guard(argv))
 
 
 def _check_system(catalogue: Catalogue, system: str) -> None:

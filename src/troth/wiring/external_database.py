@@ -13,7 +13,6 @@ from troth.core.migrations import migrate
 from troth.core.process import Endpoint
 from troth.core.promise import Finding
 from troth.core.secret import read_secret
-from troth.core.settings import DatabaseSettings
 from troth.core.state import State
 from troth.data.enrolment import authority_file, leaf_files
 from troth.data.external import (
@@ -31,29 +30,23 @@ from troth.data.replicas import Member, ReplicaSet
 from troth.data.roles import APP, AUDITOR, OWNER, REPLICATOR, SUPERUSER
 from troth.hosting.plan import Step, Tell
 from troth.wiring.database import DatabasePart
+from troth.wiring.replicating import check_replication
 
 NEEDED = (OWNER, APP, AUDITOR)
-"""The roles whose certificates the platform cannot do without. The replicator's is for backups."""
+"""The roles whose certificates the platform cannot do without; for backups it needs the replicator's too."""
 
 
 def check_external(settings: Settings) -> None:
     """What can be known of an external set before anything starts. Raises ConfigError."""
-    if settings.backup is not None:
-        raise ConfigError(
-            "Backups of a replica set that runs elsewhere are not taken from here yet.",
-            file=settings.file,
-            line=find_line(settings.file, "backup"),
-            key="backup",
-            hint="Leave [backup] out, and take them where the members are; data.backups stays unknown.",
-        )
-    for path, is_key in _files(settings.database):
+    for path, is_key in _files(settings):
         _check_file(settings, path, is_key=is_key)
 
 
-def _files(database: DatabaseSettings) -> tuple[tuple[Path, bool], ...]:
-    assert database.certificates is not None, "checked with the file"
-    folder = database.certificates
-    leaves = [leaf_files(folder, role) for role in NEEDED]
+def _files(settings: Settings) -> tuple[tuple[Path, bool], ...]:
+    folder = settings.database.certificates
+    assert folder is not None, "checked with the file"
+    needed = NEEDED if settings.backup is None else (*NEEDED, REPLICATOR)
+    leaves = [leaf_files(folder, role) for role in needed]
     return (
         (authority_file(folder, "database"), False),
         *((leaf.certificate, False) for leaf in leaves),
@@ -83,11 +76,14 @@ class ExternalDatabase(DatabasePart):
 
     is_here = False
 
-    def __init__(self, state: State, settings: DatabaseSettings, binaries: Binaries) -> None:
-        assert settings.certificates is not None, "checked with the file"
-        self._folder = settings.certificates
-        self._hosts = tuple(Endpoint.read(host) for host in settings.hosts)
-        self._places_of = dict(zip(settings.hosts, settings.regions, strict=True))
+    def __init__(self, state: State, settings: Settings, binaries: Binaries) -> None:
+        database = settings.database
+        assert database.certificates is not None, "checked with the file"
+        self._state = state
+        self._backups = settings.backup is not None
+        self._folder = database.certificates
+        self._hosts = tuple(Endpoint.read(host) for host in database.hosts)
+        self._places_of = dict(zip(database.hosts, database.regions, strict=True))
         self._processes = []
         self.before_stop = []
         self.remarks = {}
@@ -148,7 +144,7 @@ class ExternalDatabase(DatabasePart):
         owner = self.target(OWNER)
         connection = await wait_for_leader(owner, SecureContext.of(owner), seconds=LEADER_SECONDS)
         try:
-            faults = await role_faults(connection)
+            faults = await role_faults(connection, backups=self._backups)
         finally:
             await connection.close(timeout=5)
         if faults:
@@ -163,6 +159,9 @@ class ExternalDatabase(DatabasePart):
                 f"The external database would lose acknowledged writes or is unfit: {'; '.join(found)}.",
                 hint="Correct these settings there; see docs/several-hosts.md.",
             )
+        if self._backups:
+            tell("asking whether backups can be taken")
+            await check_replication(self, self._state)
         return f"{describe(statuses(view))}, TLS 1.3"
 
     async def _migrate(self, _: Tell) -> str:

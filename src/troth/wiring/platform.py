@@ -152,7 +152,7 @@ class Platform:
         """Here, or elsewhere."""
         database = self._settings.database
         if database.hosts:
-            return ExternalDatabase(self._state, database, find_binaries(database.binaries))
+            return ExternalDatabase(self._state, self._settings, find_binaries(database.binaries))
         return DatabasePart(
             self._state,
             self._certificates,

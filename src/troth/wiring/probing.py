@@ -311,14 +311,11 @@ class Probing:
         authority = self._services.face.origin(PROBE_DOMAIN).removeprefix("https://")
 
         async def ask(domain: str, token: str) -> int:
-            try:
-                async with httpx.AsyncClient(verify=context, timeout=5.0, trust_env=False) as client:
-                    answer = await client.get(
-                        f"https://{endpoint}/api/v1/{CANARIES}?limit=1",
-                        headers={"Host": authority, "Authorization": f"Bearer {token}"},
-                    )
-            except httpx.TransportError:
-                return access.SILENT
+            async with httpx.AsyncClient(verify=context, timeout=5.0, trust_env=False) as client:
+                answer = await client.get(
+                    f"https://{endpoint}/api/v1/{CANARIES}?limit=1",
+                    headers={"Host": authority, "Authorization": f"Bearer {token}"},
+                )
             return answer.status_code
 
         return ask

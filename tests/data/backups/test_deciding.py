@@ -242,6 +242,16 @@ def test_what_a_receiver_left_is_set_aside_and_the_longer_of_two_stays(tmp_path:
     assert not spool.is_growing(waiting.growing[0])
 
 
+def test_how_far_the_log_that_waits_goes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.prepare()
+    assert spool.end() == 0
+    segment_file(spool.folder / f"{Segment(1, 4).name}.partial", b"\1" * 64)
+    assert spool.end() == Segment(1, 4).start + 64
+    segment_file(spool.folder / Segment(1, 4).name, b"\1" * 64)
+    assert spool.end() == Segment(1, 4).end, "its rest is zeros, but the leader has closed it"
+
+
 # --- the tar ----------------------------------------------------------------------------------------------
 
 

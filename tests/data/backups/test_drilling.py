@@ -12,12 +12,15 @@ import pytest
 
 from support.backup_site import Site, now
 from support.rounds import in_many_rounds
+from support.stores import LyingStore, pieces_of, read_all
 from troth.core.secret import Secret, write_secret
 from troth.core.settings import BackupSettings
 from troth.data.backups.drilling import Drilled, remember
 from troth.data.backups.fetching import Objects
 from troth.data.backups.kept_keys import KEYS, gather, keep, outlived, read_kept
+from troth.data.backups.manifest import WAL, data_name, manifest_name
 from troth.data.backups.promise import Rereading, drills, judge_backups, look_at
+from troth.data.backups.vault import Vault
 from troth.data.recovery import backup_key, kept_keys_key
 from troth.data.stores.folder import FolderStore
 
@@ -71,6 +74,65 @@ async def test_a_flipped_bit_fails_the_drill(site: Site, spoiled: Path) -> None:
 async def test_a_store_that_shows_an_older_state_fails_the_drill(site: Site) -> None:
     drilled = await site.drill(backup="20991231T000000Z-00000000")
     assert "does not show backup 20991231T000000Z-00000000" in drilled.problem
+
+
+@pytest.fixture
+async def lying(spoiled: Path) -> LyingStore:
+    """A store that will tell something else than it was given."""
+    return LyingStore(await FolderStore.open(spoiled))
+
+
+def newest_log(spoiled: Path) -> str:
+    return f"{WAL}{max(path.name for path in (spoiled / WAL).iterdir())}"
+
+
+@pytest.mark.parametrize(
+    "what", ["data", "manifest", pytest.param("log", marks=[pytest.mark.chaos, in_many_rounds])]
+)
+async def test_an_object_that_ends_too_early_fails_the_drill(
+    site: Site, lying: LyingStore, spoiled: Path, what: str
+) -> None:
+    """Its size in the store's lists is what it was: only who reads it to its end finds out."""
+    names = {
+        "data": data_name(site.backup.id),
+        "manifest": manifest_name(site.backup.id),
+        "log": newest_log(spoiled),
+    }
+    lying.truncated.add(names[what])
+    drilled = await site.drill(store=lying)
+    assert drilled.problem
+    assert (drilled.canaries, drilled.survived) == (0, 0)
+
+
+async def test_an_older_object_under_the_same_name_fails_the_drill(site: Site, lying: LyingStore) -> None:
+    """It was sealed with our key to that very name: what the manifest says of it tells them apart."""
+    name = data_name(site.backup.id)
+    newest = await read_all(lying.get(name))
+    await Vault(lying, backup_key(site.recovery)).put_bytes(name, b"what was there before")
+    await lying.put(name, pieces_of(newest))
+    assert await read_all(lying.get(name)) == newest
+    lying.stale.add(name)
+    assert "is damaged" in (await site.drill(store=lying)).problem
+
+
+async def test_an_object_in_place_of_another_fails_the_drill(site: Site, lying: LyingStore) -> None:
+    """It was sealed with our key, of the same content: its name is part of the seal."""
+    vault, name = Vault(lying, backup_key(site.recovery)), data_name(site.backup.id)
+    other = data_name("20200101T000000Z-00000000")
+    await vault.put(other, vault.pieces(name, limit=1 << 30))
+    lying.swapped[name] = other
+    assert "is damaged" in (await site.drill(store=lying)).problem
+
+
+@in_many_rounds
+@pytest.mark.chaos
+async def test_a_store_that_hides_its_newest_log_fails_the_drill(
+    site: Site, lying: LyingStore, spoiled: Path
+) -> None:
+    lying.hidden.add(newest_log(spoiled))
+    drilled = await site.drill(store=lying)
+    assert drilled.problem
+    assert drilled.survived < len(site.log.receipts)
 
 
 @in_many_rounds

@@ -16,13 +16,16 @@ from support.rounds import in_many_rounds
 from troth.core.errors import PlatformError
 from troth.core.secret import Secret
 from troth.data.backups.fetching import Objects
-from troth.data.backups.manifest import WAL
-from troth.data.backups.planning import Plan, plan_restore
+from troth.data.backups.manifest import WAL, Piece, segment_object
+from troth.data.backups.planning import LogFile, Plan, plan_restore
 from troth.data.backups.restoring import Restoring, Workplace, check_space
 from troth.data.backups.scratch import Target
+from troth.data.backups.vault import Vault
+from troth.data.backups.wal import PAGE_BYTES, SEGMENT_BYTES, Segment
 from troth.data.postgres import find_binaries
 from troth.data.roles import bootstrap
 from troth.data.stores.folder import FolderStore
+from troth.data.stores.store import ObjectMissing
 from troth.hosting import isolation, processes
 from troth.hosting.programs import Programs
 
@@ -223,6 +226,19 @@ async def begin(place: Place, plan: Plan, name: str) -> None:
     restoring = Restoring(place.programs.start, place.objects(), place.workplace(name), cut_off)
     with contextlib.suppress(ConnectionAbortedError):
         await restoring.bring(plan)
+
+
+async def test_a_piece_that_the_whole_segment_has_replaced_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    key, segment = Secret(os.urandom(32)), Segment(1, 7)
+    store = await FolderStore.open(tmp_path / "store")
+    vault, objects = Vault(store, key), Objects(store, key)
+    planned = LogFile(segment=segment, pieces=(Piece(segment, PAGE_BYTES, 0),))
+    with pytest.raises(ObjectMissing, match="partial"):
+        await objects.segment(planned, tmp_path / "laid")
+    whole = os.urandom(PAGE_BYTES) + bytes(SEGMENT_BYTES - PAGE_BYTES)
+    await vault.put_bytes(segment_object(segment), whole)
+    await objects.segment(planned, tmp_path / "laid")
+    assert (tmp_path / "laid").read_bytes() == whole
 
 
 async def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(copied: Place) -> None:

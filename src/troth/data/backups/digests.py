@@ -84,7 +84,8 @@ async def take_digests(
     connect: Callable[[], Awaitable[Connection]], stem: str, *, seconds: float = 900.0
 ) -> Digests:
     """Make a restore point, whose name begins with `stem`, and digest every table as it is there. `connect`
-    opens a connection to the leader's database as the superuser.
+    opens a connection to the leader's database as a role that may read all tables, lock them, and make a
+    restore point.
 
     Writers wait for a fraction of a second, and only where there is no moment in which none of them writes.
     Raises PlatformError when no such moment can be had, when it takes longer than `seconds`, or when the

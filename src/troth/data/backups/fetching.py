@@ -34,7 +34,7 @@ from troth.data.backups.vault import ahead
 from troth.data.backups.wal import SEGMENT_BYTES, history_timeline
 from troth.data.backups.wal_server import Fetch
 from troth.data.sealing import SealError
-from troth.data.stores.store import PIECE_BYTES, Store, StoreError, Unreachable
+from troth.data.stores.store import PIECE_BYTES, ObjectMissing, Store, StoreError, Unreachable
 
 HISTORY_BYTES = 256 * 1024
 """A timeline's history has one line for each failover."""
@@ -96,14 +96,29 @@ class Objects:
         _put(path, await self.read(history_object(timeline), HISTORY_BYTES))
 
     async def segment(self, file: LogFile, path: Path) -> None:
-        """Lay down 16 MiB of the log; what was not written yet when its last piece was stored is zeros."""
+        """Lay down 16 MiB of the log; what was not written yet when its last piece was stored is zeros.
+
+        Pieces that are gone were replaced by the whole segment, where the log is still shipped meanwhile.
+        """
         if not file.pieces:
-            name = segment_object(file.segment)
-            with path.open("wb", buffering=0) as out:
-                size = await _pour(self._open(name, self._store.get(name), SEGMENT_BYTES), out)
-            if size != SEGMENT_BYTES:
-                raise Damaged(name, f"it has {size} bytes instead of {SEGMENT_BYTES}")
+            await self._whole(file, path)
             return
+        try:
+            await self._pieces(file, path)
+        except ObjectMissing as missing:
+            try:
+                await self._whole(file, path)
+            except ObjectMissing:
+                raise missing from None
+
+    async def _whole(self, file: LogFile, path: Path) -> None:
+        name = segment_object(file.segment)
+        with path.open("wb", buffering=0) as out:
+            size = await _pour(self._open(name, self._store.get(name), SEGMENT_BYTES), out)
+        if size != SEGMENT_BYTES:
+            raise Damaged(name, f"it has {size} bytes instead of {SEGMENT_BYTES}")
+
+    async def _pieces(self, file: LogFile, path: Path) -> None:
         with path.open("wb", buffering=0) as out:
             out.truncate(SEGMENT_BYTES)
             for piece in file.pieces:

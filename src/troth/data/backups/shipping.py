@@ -92,6 +92,8 @@ class Shipper:
         self._ends: dict[Segment, int] = {}
         self._pieces: dict[Segment, list[str]] = {}
         self._histories: set[str] = set()
+        self.reached = 0
+        """The end of the newest whole segment that was sent."""
 
     async def round(self) -> Shipped:
         """Ship all that is there now. Raises StoreError; what was not shipped stays, and comes first next
@@ -129,6 +131,7 @@ class Shipper:
             _drop(path)
             return 0
         stored = await self._vault.put_bytes(segment_object(segment), body)
+        self.reached = max(self.reached, segment.end)
         _drop(path)
         self._ends.pop(segment, None)
         for name in self._pieces.pop(segment, []):

@@ -53,6 +53,17 @@ class Spool:
             tuple(path for path in segments if path.name.endswith(_PARTIAL)),
         )
 
+    def end(self) -> int:
+        """Up to where the log was received that waits here; 0 when there is none."""
+        waiting = self.waiting()
+        ends = [0, *(segment_of(path).end for path in waiting.whole)]
+        for path in waiting.growing:
+            try:
+                ends.append(segment_of(path).start + extent(path))
+            except FileNotFoundError:  # renamed or shipped meanwhile
+                continue
+        return max(ends)
+
     def is_growing(self, path: Path) -> bool:
         """Whether the receiver may still write to it."""
         return path.parent == self.folder

@@ -89,6 +89,17 @@ def receiver(access: Access, members: Sequence[Endpoint], spool: Path, log: Path
     )
 
 
+async def find_out_whether_it_replicates(access: Access, members: Sequence[Endpoint], guard: "Guard") -> None:
+    """Speak the replication protocol to the leader, about a slot that is there. Raises ToolFailed."""
+    argv = (
+        access.binaries.program("pg_receivewal"),
+        *(f"--slot={SLOT}", "--create-slot", "--if-not-exists", "--no-password"),
+        *("-d", access.connection(members, RECEIVER, leader=True)),
+    )
+    async for _ in output(argv, access.environment, guard):
+        pass
+
+
 class ToolFailed(PlatformError):
     """A tool of PostgreSQL's ended with an error."""
 
