@@ -44,6 +44,9 @@ SLOWEST_AIM = 1.1
 
 BODY = "x" * 1024
 
+OURS = ("GOGC", "GOMEMLIMIT")
+"""What our edge tells Go's garbage collector, and a bare Caddy does not."""
+
 _RATE = re.compile(r"finished in .*?, ([\d.]+) req/s")
 
 
@@ -110,8 +113,15 @@ def _run(world: World, name: str, configuration: Json) -> None:
     file = world.folder / f"{name}.json"
     file.write_bytes(msgspec.json.encode(configuration))
     argv = (str(caddy_binary()), "run", "--config", str(file))
-    spec = msgspec.structs.replace(world.spec, argv=argv, log=world.folder / f"{name}.out")
+    spec = msgspec.structs.replace(
+        world.spec, argv=argv, environment=_without_ours(world), log=world.folder / f"{name}.out"
+    )
     world.processes[name] = _start(spec)
+
+
+def _without_ours(world: World) -> dict[str, str]:
+    """Go's own choice of how much memory to take."""
+    return {name: value for name, value in world.spec.environment.items() if name not in OURS}
 
 
 def _start(spec: ProcessSpec) -> "subprocess.Popen[bytes]":

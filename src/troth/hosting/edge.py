@@ -9,6 +9,7 @@ from typing import Any
 
 from troth.hosting.edge_demand import authorities, automation, gate_routes, policies
 from troth.hosting.edge_limits import Limits, bounds
+from troth.hosting.edge_logs import logs
 from troth.hosting.edge_routes import error_routes, private_routes, public_routes, redirect_routes
 from troth.hosting.edge_state import EdgeState, OnDemand
 
@@ -32,9 +33,6 @@ CURVES = ["x25519mlkem768", "x25519", "secp256r1", "secp384r1"]
 
 _PRIVATE_TAG = "private"
 
-_HEALTH_LOG = "http.handlers.reverse_proxy.health_checker.active"
-"""Says twice a second that a place without an instance does not answer; the keeper knows who lives."""
-
 
 def render(state: EdgeState) -> Json:
     """The whole configuration for Caddy."""
@@ -42,7 +40,7 @@ def render(state: EdgeState) -> Json:
     return {
         "admin": _admin(state),
         "storage": {"module": "file_system", "root": str(state.storage)},
-        "logging": _logging(state),
+        "logging": logs(state),
         "apps": {
             "http": {
                 "https_port": state.https_port,
@@ -166,48 +164,6 @@ def _tls(state: EdgeState) -> Json:
         tls["automation"] = automation(state, state.on_demand)
         tls["cache"] = {"capacity": len(files) + state.on_demand.kept}
     return tls
-
-
-def _logging(state: EdgeState) -> Json:
-    access = ["http.log.access.public", "http.log.access.private"]
-    return {
-        "logs": {
-            "default": {
-                "level": "INFO",
-                "writer": _file(str(state.log)),
-                "encoder": _discreet_encoder(),
-                "exclude": [*access, _HEALTH_LOG],
-            },
-            "access": {
-                "level": "INFO",
-                "writer": _file(str(state.access_log)),
-                "encoder": _discreet_encoder(),
-                "include": access,
-            },
-        }
-    }
-
-
-def _file(name: str) -> Json:
-    return {"output": "file", "filename": name, "mode": "0600", "roll_size_mb": 16, "roll_keep": 4}
-
-
-def _discreet_encoder() -> Json:
-    """JSON without what a log must not hold: queries (codes, tokens), headers (cookies), whole addresses."""
-    mask = {"filter": "ip_mask", "ipv4_cidr": 24, "ipv6_cidr": 48}
-    gone = {"filter": "delete"}
-    return {
-        "format": "filter",
-        "wrap": {"format": "json", "time_format": "rfc3339_nano"},
-        "fields": {
-            "request>uri": {"filter": "regexp", "regexp": r"\?.*", "value": ""},
-            "request>remote_ip": mask,
-            "request>client_ip": mask,
-            "request>remote_port": gone,
-            "request>headers": gone,
-            "resp_headers": gone,
-        },
-    }
 
 
 def _address(host: str, port: int) -> str:

@@ -201,6 +201,7 @@ def _environment(state: EdgeState) -> dict[str, str]:
         "XDG_DATA_HOME": home,
         "SSL_CERT_FILE": str(state.instances_ca),
         "SSL_CERT_DIR": home,
+        "GOGC": "200",
         "GOMEMLIMIT": "96MiB",
         "GOMAXPROCS": "2",
     }

@@ -7,7 +7,15 @@ then the application of its domain behind the question whose session it is.
 from typing import Any
 
 from troth.core.names import MUTUAL_TLS_PREFIX
+from troth.hosting.edge_cleaning import (
+    NUMBER,
+    UNTRUSTED,
+    clean_of_applications,
+    connections,
+    number_unless_passed_on,
+)
 from troth.hosting.edge_limits import end_after_long_bodies
+from troth.hosting.edge_logs import append, told
 from troth.hosting.edge_networks import REFUSED, VARIABLE, refused_networks, refusing
 from troth.hosting.edge_proxy import (
     APP_HEADER,
@@ -18,7 +26,6 @@ from troth.hosting.edge_proxy import (
     pass_to_web,
 )
 from troth.hosting.edge_state import ALIAS_PATTERN, MEBIBYTE, EdgeApp, EdgeState
-from troth.hosting.edge_trace import UNTRUSTED as UNTRUSTED_TRACES
 from troth.hosting.edge_trace import begin_trace, go_on_with_trace, hear_trace
 from troth.hosting.streams import ENDINGS_PATH
 
@@ -76,33 +83,6 @@ may each read such a path differently, and the strictest of them is then walked 
 So is whatever begins with no slash: `GET x:http://any/health` has no path here, so no rule about paths sees
 it, but an instance reads `/health`: the session's question would be answered by the wrong page, with 200."""
 
-_REQUEST_ID = "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-"""As the edge makes them: nothing else is taken from an application, which could forge lines of a log."""
-
-_UNTRUSTED = [
-    "Forwarded",
-    "X-Forwarded-*",
-    "X-Troth-*",
-    "X-Real-Ip",
-    "True-Client-Ip",
-    "Cf-Connecting-Ip",
-    "X-Cluster-Client-Ip",
-    "X-Client-*",
-    "X-Ssl-*",
-    "Remote-*",  # Remote-User: whom another proxy would have vouched for
-    "X-Remote-*",
-    "X-Host",
-    "X-Scheme",
-    "X-Original-*",  # path override: routed by one path, served by another
-    "X-Rewrite-*",
-    "X-Http-Method*",  # method override: judged as a GET, carried out as a DELETE
-    "X-Method-Override",
-    *UNTRUSTED_TRACES,
-    "Proxy",  # httpoxy, CVE-2016-5385
-    "*_*",  # X_Troth_Person becomes X-Troth-Person in any server that speaks CGI or WSGI inside
-]
-"""Request headers that only the edge or an instance may set; dropped wherever they come from a client."""
-
 _DEFAULTS = {
     "Cache-Control": "private",  # a page made for one person is no shared cache's to keep
     "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
@@ -129,7 +109,16 @@ _ERRORS = {
 def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
     return [
-        {"handle": [*_clean(), *begin_trace(state.traced), *_secure(), _log_upstream()]},
+        {
+            "handle": [
+                end_after_long_bodies(),
+                _clean(),
+                *begin_trace(state.traced),
+                *_defaults(),
+                *told(),
+            ]
+        },
+        *connections(),
         *_strangers(state),
         *refused_networks(state, refusing(_refuse(403))),
         *_refusals(),
@@ -149,12 +138,15 @@ def private_routes(state: EdgeState) -> list[Json]:
         {
             "handle": [
                 *hear_trace(state.traced),
-                *_clean(kept=True),
+                end_after_long_bodies(),
+                clean_of_applications(),
                 *go_on_with_trace(state.traced),
-                _log_upstream(),
-                _log_request(),
+                *told(),
+                append("request_id", "{http.request.header.X-Request-Id}"),
             ]
         },
+        *number_unless_passed_on(),
+        *connections(),
         *_refusals(),
         {"match": [api], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
         {"match": [{"path": [ENDINGS_PATH]}], "handle": [pass_endings(state)], "terminal": True},
@@ -199,7 +191,7 @@ def error_routes() -> list[Json]:
     )
     person = {"method": ["GET", "HEAD"], "header": {"Accept": ["*text/html*"]}}
     return [
-        {"handle": [*_secure(), _describe()]},
+        {"handle": [_secured(), *_defaults(), append("err_id", "{http.error.id}"), _describe()]},
         {"match": [{"vars": {"{http.error.status_code}": ["503"]}}], "handle": [_say("Retry-After", "1")]},
         {"match": [person], "handle": [_answer("text/html; charset=utf-8", page)], "terminal": True},
         {"handle": [_answer("application/problem+json", problem)]},
@@ -242,36 +234,25 @@ def _mutual_tls(state: EdgeState) -> Json:
     }
 
 
-def _clean(*, kept: bool = False) -> list[Json]:
-    """Take from the request what its sender has no right to say, and number it. `kept` is for applications,
-    who may pass on the number of the request that they work on."""
-    upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
-    return [
-        end_after_long_bodies(),
-        {"handler": "headers", "request": {"delete": _UNTRUSTED}},
-        _number(kept),
-        # `Connection: Authorization` tells a proxy to drop that header: a client would undo what we add.
-        _when({"not": [upgrade]}, {"handler": "headers", "request": {"delete": ["Connection", "Upgrade"]}}),
-        _when(upgrade, {"handler": "headers", "request": {"set": {"Connection": ["Upgrade"]}}}),
-    ]
+def _clean() -> Json:
+    """Take from the request what its sender has no right to say, number it, and secure its answer."""
+    return {**_secured(), "request": {"delete": UNTRUSTED, "set": {"X-Request-Id": [NUMBER]}}}
 
 
-def _number(kept: bool) -> Json:
-    number = {"handler": "headers", "request": {"set": {"X-Request-Id": ["{http.request.uuid}"]}}}
-    passed_on = {"header_regexp": {"X-Request-Id": {"pattern": _REQUEST_ID}}}
-    return _when({"not": [passed_on]}, number) if kept else number
-
-
-def _secure() -> list[Json]:
-    """Every answer's headers. Those set at once are there even when a later handler fails."""
+def _secured() -> Json:
+    """What every answer says, set at once: it is there even when a later handler fails."""
     always = {
         "Strict-Transport-Security": [HSTS],
         "X-Content-Type-Options": ["nosniff"],
-        "X-Request-Id": ["{http.request.uuid}"],
+        "X-Request-Id": [NUMBER],
     }
+    return {"handler": "headers", "response": {"set": always, "delete": ["Server"]}}
+
+
+def _defaults() -> list[Json]:
+    """What an answer says that has no word of its own on it; `Via` is added by the very last step before."""
     return [
-        {"handler": "headers", "response": {"set": always, "delete": ["Server"]}},
-        {"handler": "headers", "response": {"delete": ["Server", "Via"], "deferred": True}},
+        {"handler": "headers", "response": {"delete": ["Via"], "deferred": True}},
         *(_default(name, value, name) for name, value in _DEFAULTS.items()),
         _default("X-Frame-Options", "SAMEORIGIN", "Content-Security-Policy", "X-Frame-Options"),
     ]
@@ -353,15 +334,6 @@ def _refuse(status: int) -> Json:
 
 def _limit(size: int) -> Json:
     return {"handler": "request_body", "max_size": size}
-
-
-def _log_upstream() -> Json:
-    return {"handler": "log_append", "key": "upstream", "value": "{http.reverse_proxy.upstream.hostport}"}
-
-
-def _log_request() -> Json:
-    """The number under which the application works, beside the edge's own of its question."""
-    return {"handler": "log_append", "key": "request_id", "value": "{http.request.header.X-Request-Id}"}
 
 
 def _say(name: str, value: str) -> Json:

@@ -19,20 +19,16 @@ _NOT_FOUND = 404
 _PRIVATE = "http.log.access.private"
 
 
-class _Request(msgspec.Struct):
-    method: str = ""
-    host: str = ""
-    uri: str = ""
-
-
 class _Line(msgspec.Struct):
+    """`asked` is what `edge_logs` has told: method, host with path, and protocol."""
+
     ts: str
     uuid: str = ""
     logger: str = ""
     status: int = 0
     duration: float = 0.0
     troth_parent: str = ""
-    request: _Request = msgspec.field(default_factory=_Request)
+    asked: str = ""
 
 
 assert PARENT == "troth_parent", "the key of the log"
@@ -58,24 +54,31 @@ def read_line(line: bytes, share: float, own_paths: tuple[str, ...]) -> Span | N
 
 def _span(line: _Line, number: str, above: Context, own_paths: tuple[str, ...]) -> Span:
     end = int(datetime.fromisoformat(line.ts).timestamp() * 1e6) * 1000
-    path = line.request.uri.partition("?")[0]
+    method, host, path = _read_asked(line.asked)
     ours = line.status != _NOT_FOUND and any(path == one or path.startswith(f"{one}/") for one in own_paths)
     route = {"http.route": route_of(path)} if ours else {}
     return Span(
         trace=above.trace,
         span=number[16:],
-        name=" ".join((line.request.method[:16], *route.values())),
+        name=" ".join((method[:16], *route.values())),
         begin=end - int(line.duration * 1e9),
         end=end,
         parent=above.span,
         failed=line.status >= 500,
         attributes={
-            "http.request.method": line.request.method[:16],
+            "http.request.method": method[:16],
             "http.response.status_code": line.status,
-            "server.address": line.request.host.partition(":")[0][:255],
+            "server.address": host.partition(":")[0][:255],
             **route,
         },
     )
+
+
+def _read_asked(asked: str) -> tuple[str, str, str]:
+    """Method, host and path of `GET portal.example/a page HTTP/2.0`: a path may have spaces."""
+    method, _, rest = asked.partition(" ")
+    host, slash, path = rest.rpartition(" ")[0].partition("/")
+    return method, host, slash + path
 
 
 class Follower:
