@@ -65,7 +65,8 @@ class _Unpacker:
     """Lays down what is fed. Keeps one header."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._root = folder, str(folder)
+        self._made: set[tuple[str, ...]] = set()
         self._header = bytearray()
         self._file = _NOBODY
         self._content = 0
@@ -116,15 +117,31 @@ class _Unpacker:
         return view[len(taken) :]
 
     def _begin(self, member: tarfile.TarInfo) -> None:
-        """`data_filter` refuses what would leave the folder; the rights are PostgreSQL's own (0700, 0600)."""
+        """The rights are PostgreSQL's own (0700, 0600)."""
         if not (member.isreg() or member.isdir()):
             raise BadTar(f"The base backup holds {member.name[:80]!r}, which is no file or folder.")
-        path = self._folder / tarfile.data_filter(member, str(self._folder)).name
+        names = _names(member)
         if member.isdir():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make(names)
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make(names[:-1])
+        path = os.path.join(self._root, *names)  # noqa: PTH118 - of a thousand files
         self._file = os.open(path, _CREATE, 0o600)
         self._content, self._padding = member.size, -member.size % _BLOCK
         if not member.size:
             self.close()
+
+    def _make(self, names: tuple[str, ...]) -> None:
+        """A folder and those above it, each once."""
+        if names not in self._made:
+            self._folder.joinpath(*names).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._made.add(names)
+
+
+def _names(member: tarfile.TarInfo) -> tuple[str, ...]:
+    """Where it goes, below the folder. That has no links, as none are unpacked: what names nothing above
+    itself cannot leave it."""
+    names = tuple(name for name in member.name.split("/") if name not in ("", "."))
+    if ".." in names or not (names or member.isdir()):
+        raise BadTar(f"The base backup holds {member.name[:80]!r}, which would leave its folder.")
+    return names
