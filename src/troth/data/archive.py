@@ -131,9 +131,10 @@ class ArchiveWriter:
     def _full(self) -> Iterator[bytes]:
         # What fills the last chunk exactly has to wait: only the end shows that it is the last.
         while len(self._waiting) > CHUNK_BYTES:
-            chunk = bytes(memoryview(self._waiting)[:CHUNK_BYTES])
+            with memoryview(self._waiting) as waiting:
+                sealed = self._chunks.seal(waiting[:CHUNK_BYTES], last=False)
             del self._waiting[:CHUNK_BYTES]
-            yield self._chunks.seal(chunk, last=False)
+            yield sealed
 
 
 class ArchiveReader:
@@ -206,9 +207,9 @@ class ArchiveReader:
             return b""
         if self._decompressor.eof:
             raise SealError(detail="chunks after the end of the compressed frame")
-        sealed = bytes(memoryview(self._waiting)[:size])
+        with memoryview(self._waiting) as waiting:
+            plain = self._chunks.open(waiting[:size], last=last)
         del self._waiting[:size]
-        plain = self._chunks.open(sealed, last=last)
         self._opened_last = last
         return plain
 
@@ -235,10 +236,10 @@ class _Chunks:
         self._associated = associated
         self._number = 0
 
-    def seal(self, plain: bytes, *, last: bool) -> bytes:
+    def seal(self, plain: bytes | memoryview, *, last: bool) -> bytes:
         return self._cipher.encrypt(self._nonce(last), plain, self._associated)
 
-    def open(self, sealed: bytes, *, last: bool) -> bytes:
+    def open(self, sealed: bytes | memoryview, *, last: bool) -> bytes:
         if len(sealed) <= TAG_BYTES:
             raise SealError(detail="an empty chunk")
         try:

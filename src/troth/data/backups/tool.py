@@ -12,6 +12,7 @@ import msgspec
 from troth.core.ca import LeafFiles
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint, ProcessSpec
+from troth.data.backups.piping import PipeReader
 from troth.data.postgres import Binaries
 from troth.data.roles import REPLICATOR
 
@@ -22,7 +23,7 @@ RECEIVER = "troth_backup_log"
 BASE = "troth_backup_base"
 """How the tools appear in `pg_stat_replication`."""
 
-_READ_BYTES = 1024 * 1024
+_PIPE_BYTES = 1024 * 1024
 _SAID_BYTES = 16 * 1024
 _GRACE_SECONDS = 5.0
 _QUIET = ("NOTICE:", "pg_basebackup: hint:")
@@ -116,37 +117,32 @@ async def output(argv: tuple[str, ...], environment: dict[str, str], guard: Guar
     """
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):  # wider, so that the tool goes on while the last piece is dealt with
-        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _READ_BYTES)
-    pipe = os.fdopen(reading, "rb", buffering=0)
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    reader = PipeReader(reading)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *guard(argv),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=writing,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-        )
-    except OSError as error:
-        pipe.close()
-        raise ToolFailed(f"{Path(argv[0]).name} does not run.", detail=str(error)) from error
-    finally:
-        os.close(writing)
-    assert process.stderr is not None
-    said = asyncio.create_task(_last_words(process.stderr))
-    try:
-        reader = asyncio.StreamReader(limit=_READ_BYTES)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
         try:
-            while piece := await reader.read(_READ_BYTES):
-                yield piece
+            process = await asyncio.create_subprocess_exec(
+                *guard(argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            raise ToolFailed(f"{Path(argv[0]).name} does not run.", detail=str(error)) from error
         finally:
-            transport.close()
-        status = await process.wait()
-        words = await said
+            os.close(writing)
+        assert process.stderr is not None
+        said = asyncio.create_task(_last_words(process.stderr))
+        try:
+            while piece := await reader.read():
+                yield piece
+            status = await process.wait()
+            words = await said
+        finally:
+            await _end(process, said)
     finally:
-        await _end(process, said)
+        await reader.close()
     if status != 0:
         raise ToolFailed(f"{Path(argv[0]).name} failed: {_told(words)}", detail=words)
 
