@@ -56,9 +56,8 @@ class Backups:
         row = (await self.superuser.fetch(_LOOK, RECEIVER))[0]
         received = read_lsn(row[1]) if row[1] else None
         self.coverage.note(Look(datetime.now(UTC), read_lsn(row[0]), received))
-        await self.shipper.round()
-        if received is not None:
-            self.coverage.ship(received)
+        shipped = await self.shipper.round()
+        self.coverage.ship(max(received or 0, shipped.end))
 
     async def shipped(self, lsn: int) -> None:
         """Ship until the store has the log up to here."""

@@ -263,15 +263,15 @@ class LogPart:
         looked, receivers = self._coverage.received, self._receivers
         try:
             async with asyncio.timeout(ROUND_SECONDS):
-                await self._shipper.round()
+                shipped = await self._shipper.round()
         except StoreError as error:
             self.problem = error.public
         except TimeoutError:
             self.problem = f"The log was not shipped within {ROUND_SECONDS:.0f} s; it is tried again."
         else:
             self.problem = ""
-            if looked is not None and receivers == self._receivers:
-                self._coverage.ship(looked)
+            if receivers == self._receivers:
+                self._coverage.ship(max(looked or 0, shipped.end))
         finally:
             self._shipped_at = time.monotonic()
 

@@ -76,11 +76,13 @@ class Coverage:
 
 
 class Shipped(msgspec.Struct, frozen=True):
-    """What one round has sent."""
+    """What one round has sent. All that the present receiver has before `end` is in the store by then, as far
+    as whole segments tell, which is sooner than the receiver reports it; 0 when none was sent."""
 
     segments: int = 0
     pieces: int = 0
     size: int = 0
+    end: int = 0
 
 
 class Shipper:
@@ -99,16 +101,20 @@ class Shipper:
         """Ship all that is there now. Raises StoreError; what was not shipped stays, and comes first next
         time."""
         waiting = await asyncio.to_thread(self._spool.waiting)
-        segments = pieces = size = 0
+        segments = pieces = size = end = 0
+        all_sent = True
         for path in waiting.histories:
             await self._history(path)
         for path in waiting.whole:
-            size += await self._whole(path)
+            size += (sent := await self._whole(path))
             segments += 1
+            all_sent = all_sent and sent > 0
+            if all_sent and self._spool.is_growing(path):
+                end = segment_of(path).end
         for path in waiting.growing:
             if sent := await self._growing(path):
                 pieces, size = pieces + 1, size + sent
-        return Shipped(segments, pieces, size)
+        return Shipped(segments, pieces, size, end)
 
     async def _history(self, path: Path) -> None:
         timeline = history_timeline(path.name)
