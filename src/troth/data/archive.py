@@ -90,13 +90,12 @@ async def open_stream(
     end only: what came out counts once the iteration has ended without an error.
     """
     reader = ArchiveReader(key, context, limit=limit)
-    async for batch in batches(pieces):
-        reader.feed(batch)
-        while plain := await asyncio.to_thread(_read_some, reader):
+    async for batch in _gathered(pieces):
+        while plain := await asyncio.to_thread(_read_some, reader, batch):
             for piece in plain:
                 yield piece
     reader.end()
-    while plain := await asyncio.to_thread(_read_some, reader):
+    while plain := await asyncio.to_thread(_read_some, reader, []):
         for piece in plain:
             yield piece
     reader.check_end()
@@ -268,8 +267,26 @@ def _derive(key: Secret, start: bytes, salt: bytes, context: bytes) -> tuple[AES
     return AESGCM(derived[:KEY_BYTES]), derived[KEY_BYTES:]
 
 
-def _read_some(reader: ArchiveReader) -> list[bytes]:
-    """A batch of plaintext; a bad chunk in it keeps back the pieces before it too."""
+async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The same pieces, some at a time, so that there is work for a thread; nothing is copied for it."""
+    batch: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        batch.append(piece)
+        size += len(piece)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read_some(reader: ArchiveReader, sealed: list[bytes]) -> list[bytes]:
+    """A batch of plaintext, once all of `sealed` was fed; a bad chunk in it keeps back the pieces before it
+    too."""
+    for piece in sealed:
+        reader.feed(piece)
+    sealed.clear()
     pieces: list[bytes] = []
     while len(pieces) < _BATCH_BYTES // CHUNK_BYTES and (piece := reader.read()):
         pieces.append(piece)
