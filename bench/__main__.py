@@ -7,7 +7,7 @@ from bench.table import markdown, read_results, write_into_readme
 
 COMPARISONS = (
     *("start", "read", "sealing", "archive", "access", "oauth", "sessions", "signin", "domains"),
-    *("replicas", "backups", "restore", "edge"),
+    *("replicas", "backups", "restore", "edge", "keeper"),
 )
 """Each is a module of this package with a `main`; each runs in a process of its own, one after the other."""
 

@@ -44,14 +44,14 @@ MEMORY_AIM = 900.0
 class Platform:
     """One state folder and its two public ports."""
 
-    def __init__(self, folder: Path, members: int) -> None:
-        self.folder, self.members = folder, members
+    def __init__(self, folder: Path, members: int, configuration: Path = CONFIGURATION) -> None:
+        self.folder, self.members, self.configuration = folder, members, configuration
         self.https, self.http = free_ports(2)
 
     @contextmanager
     def running(self) -> Generator[tuple[subprocess.Popen[bytes], float]]:
         """`troth up`, from its start until the end of the block; yields it and when it began."""
-        argv = [str(TROTH), "up", "--config", str(CONFIGURATION), "--state", str(self.folder)]
+        argv = [str(TROTH), "up", "--config", str(self.configuration), "--state", str(self.folder)]
         argv += [
             "--members",
             str(self.members),

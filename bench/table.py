@@ -14,6 +14,8 @@ WORDS = {
     "start.1-member": ("The same, 1 member", "5 s"),
     "memory.3-members": ("Memory of the whole platform at rest (PSS), 3 members", "900 MB"),
     "memory.1-member": ("The same, 1 member", "900 MB"),
+    "keeper.4-instances": ("The keeper at rest, 4 instances", "of one core"),
+    "keeper.20-instances": ("The keeper at rest, 20 instances", "of one core"),
     "replicas.postgres-killed": ("No write while PostgreSQL of the leader is killed", "3 s"),
     "replicas.member-killed": ("The same, its Patroni too", "3 s"),
     "replicas.frozen": ("The same, frozen", "8 s"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from troth.hosting import edge_log
-from troth.hosting.edge_log import EdgeLog, Ledger
+from troth.hosting.edge_log import Answered, EdgeLog, Ledger
 from troth.hosting.judging import Errors
 
 HERE = "127.0.0.1:4001"
@@ -88,6 +88,25 @@ def test_what_reached_no_instance_and_what_is_no_log_counts_for_nobody(book: Boo
     with book.path.open("a") as file:
         file.write("no json\n[]\n")
     assert book.log.follow(100.0) == 0
+
+
+def test_whoever_listens_hears_of_every_answer_also_of_those_that_no_instance_gave(book: Book) -> None:
+    heard: list[tuple[Answered, float]] = []
+    book.log.heard.append(lambda answered, now: heard.append((answered, now)))
+    book.write(200)
+    book.write(403, place="")
+    with book.path.open("a") as file:
+        file.write('no json\n[]\n{"level":"info"}\n{"status":"x"}\n\n')
+    book.log.follow(100.0)
+    assert heard == [(Answered(200, 0.01, HERE), 100.0), (Answered(403, 0.01, ""), 100.0)]
+
+
+def test_the_first_look_begins_at_the_end_for_the_past_was_anothers(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.write(500)
+    assert book.log.follow(100.0) == 0
+    book.write(500)
+    assert book.log.follow(100.0) == 1
 
 
 def test_who_is_far_behind_passes_over_the_oldest(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:

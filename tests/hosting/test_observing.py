@@ -6,7 +6,7 @@ import msgspec
 
 from troth.core.process import Endpoint
 from troth.hosting import observing
-from troth.hosting.observing import Counted, observe
+from troth.hosting.observing import FRESH_SECONDS, Counted, is_at_rest, observe
 from troth.hosting.pulse import Pulse
 
 ONE, TWO = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
@@ -50,3 +50,20 @@ def test_the_limit_of_a_group_bounds_the_room(tmp_path: Path) -> None:
     assert observing.free_in_groups(tmp_path) == ()
     (tmp_path / "memory.max").write_text("5000\n")
     assert observing.free_in_groups(tmp_path) == (4000,)
+
+
+def test_the_edge_need_not_be_asked_while_every_instance_tells_that_it_rests() -> None:
+    before = {ONE: Counted(7, 9.5, 100, 0), TWO: Counted(7, 9.5, 100, 0)}
+    assert is_at_rest({ONE: CALM, TWO: CALM}, before, 10.1)
+    restless = (
+        None,
+        told(in_flight=1),
+        told(served=101),
+        told(refused=1),
+        told(lag=FRESH_SECONDS),
+        told(at=10.1 - FRESH_SECONDS),
+        told(pid=8),
+    )
+    for pulse in restless:
+        assert not is_at_rest({ONE: CALM, TWO: pulse}, before, 10.1)
+    assert not is_at_rest({ONE: CALM, TWO: CALM}, {ONE: before[ONE]}, 10.1)

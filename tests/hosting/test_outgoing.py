@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from troth.core.process import Endpoint
-from troth.hosting.outgoing import Connection, leading_away, outgoing, own_addresses
+from troth.hosting import processes
+from troth.hosting.outgoing import KNOWN_SECONDS, Connection, Lookout, leading_away, outgoing, own_addresses
 
 _HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -68,3 +69,30 @@ def test_a_connection_of_this_process_is_seen_while_it_is_open_and_gone_after_it
             (seen,) = [one for one in outgoing(tmp_path) if one.remote == place]
             assert (seen.protocol, bool(seen.process), seen.pid > 0) == ("tcp", True, True)
         assert place not in [one.remote for one in outgoing(tmp_path)]
+
+
+def test_whose_a_socket_is_is_looked_up_for_strangers_alone_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, searches = 100.0, 0
+    search = processes.marked
+
+    def counted(beginning: str) -> tuple[processes.Process, ...]:
+        nonlocal searches
+        searches += 1
+        return search(beginning)
+
+    monkeypatch.setattr(processes, "marked", counted)
+    lookout = Lookout(tmp_path, lambda: now)
+    with socket.create_server((an_own_address(), 0)) as listener:
+        place = Endpoint(*listener.getsockname())
+
+        def looked() -> tuple[int, int]:
+            return len(lookout.look(lambda one: one != place)), searches
+
+        with socket.create_connection((place.host, place.port)):
+            assert len(lookout.look(lambda _: True)) == searches == 0
+            assert [looked(), looked()] == [(1, 1), (1, 1)]
+            now += KNOWN_SECONDS
+            assert looked() == (1, 2)
+        assert looked() == (0, 2)

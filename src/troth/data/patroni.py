@@ -7,6 +7,8 @@ from typing import Literal, cast
 import httpx
 import msgspec
 
+from troth.core.asking import HEAD_BYTES, ask, close
+from troth.core.asking import Answer as PlainAnswer
 from troth.core.errors import PlatformError
 from troth.core.leader import SecureContext
 from troth.data.replicas import Member, ReplicaSet, shared_settings
@@ -115,11 +117,11 @@ class Command:
     async def answers(self, member: Member) -> Answer:
         """Whether this member's Patroni answers at all, whatever it says; silent after a second."""
         try:
-            http = await self._client()
-            await http.get(f"https://{member.rest}/liveness", timeout=_LOOK_SECONDS)
-        except httpx.TimeoutException:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._get(member, "/liveness")
+        except TimeoutError:
             return "silent"
-        except (httpx.HTTPError, OSError):
+        except (OSError, EOFError, ValueError):
             return "refuses"
         return "answers"
 
@@ -137,8 +139,7 @@ class Command:
         self._replicas = replicas
 
     def _ask(self, member: Member) -> asyncio.Task[tuple[MemberStatus, ...] | None]:
-        """One question at a time to each member. It is never cancelled, only timed out: httpcore leaks the
-        connection of a request that is cancelled in its handshake, as with a member that hangs."""
+        """One question at a time to each member, whoever asks. It is never cancelled, only timed out."""
         task = self._asking.get(member.name)
         if task is None or task.done():
             task = asyncio.create_task(self._cluster(member))
@@ -146,10 +147,27 @@ class Command:
         return task
 
     async def _cluster(self, member: Member) -> tuple[MemberStatus, ...] | None:
-        answer = await self._send(member, "GET", "cluster", None, seconds=_ASK_SECONDS)
-        if answer is None or answer.status_code != 200:
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                answer = await self._get(member, "/cluster")
+            if answer.status != 200:
+                return None
+            return read_cluster(msgspec.json.decode(answer.body), self._replicas)
+        except (OSError, EOFError, ValueError, TimeoutError, msgspec.DecodeError):
             return None
-        return read_cluster(answer.json(), self._replicas)
+
+    async def _get(self, member: Member, path: str) -> PlainAnswer:
+        """One question on a connection of its own: Patroni ends each after its answer. Asked every second,
+        and therefore not by way of httpx."""
+        rest = member.rest
+        context = self._context.current()
+        streams = await asyncio.open_connection(
+            rest.host, rest.port, ssl=context, server_hostname=rest.host, limit=HEAD_BYTES
+        )
+        try:
+            return await ask(streams, str(rest), path)
+        finally:
+            close(streams)
 
     async def _first(self, method: str, path: str, body: object) -> httpx.Response | None:
         answer: httpx.Response | None = None

@@ -48,8 +48,7 @@ class Duties:
     async def _repeat(self, duty: Duty) -> None:
         while True:
             await asyncio.sleep(duty.every)
-            (outcome,) = await asyncio.gather(_bounded(duty), return_exceptions=True)
-            self._note(duty, outcome)
+            self._note(duty, await _outcome(duty))
 
     def _note(self, duty: Duty, outcome: str | BaseException) -> None:
         bad = isinstance(outcome, BaseException)
@@ -61,9 +60,21 @@ class Duties:
             _log.info("%s: %s", duty.name, outcome)
 
 
-async def _bounded(duty: Duty) -> str:
-    """A duty that hangs would otherwise never come back, and nobody would learn of it."""
-    return await asyncio.wait_for(duty.work(), duty.limit)
+async def _outcome(duty: Duty) -> str | BaseException:
+    """One round, bounded: a duty that hangs would otherwise never come back, and nobody would learn of it.
+
+    Within the task of the loop: a task for each round costs more than most rounds do.
+    """
+    try:
+        async with asyncio.timeout(duty.limit):
+            return await duty.work()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # we are to stop, and not something inside the round
+            raise
+        return error
+    except Exception as error:  # noqa: BLE001 - noted, logged, and tried again
+        return error
 
 
 def _words(error: BaseException) -> str:

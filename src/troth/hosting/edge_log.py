@@ -7,7 +7,7 @@ What is read at once and what is remembered are bounded; lines that are too many
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,13 +31,23 @@ _STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 _INSTANCE_ERRORS = frozenset({500, 502, 504})
 
 
-class _Line(msgspec.Struct):
+class Answered(msgspec.Struct, frozen=True):
+    """One answer of the edge, in `duration` seconds. `upstream` is the place of the instance that gave it; of
+    one that the edge gave by itself it is empty, or a placeholder in braces."""
+
     status: int = 0
     duration: float = 0.0
     upstream: str = ""
 
+    @property
+    def is_of_an_instance(self) -> bool:
+        return bool(self.upstream) and not self.upstream.startswith("{")
 
-_decoder = msgspec.json.Decoder(_Line)
+
+Hear = Callable[[Answered, float], None]
+"""Is told of each answer, and when that was read."""
+
+_decoder = msgspec.json.Decoder(Answered)
 
 
 class Served(msgspec.Struct):
@@ -101,15 +111,18 @@ class Ledger:
 
 
 class EdgeLog:
-    """Follows the file through the edge's own rolling of it."""
+    """Follows the file through the edge's own rolling of it. Whoever else wants to hear of each answer is
+    among `heard`: the file is read once for all."""
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
+        self.heard: list[Hear] = []
         self._path, self._ledger = path, ledger
         self._descriptor: int | None = None
         self._rest = b""
 
     def follow(self, now: float) -> int:
-        """Take in what was written since; returns how many lines. Beginning at the end of what is there."""
+        """Take in what was written since; returns how many answers instances gave. Beginning at the end of
+        what is there."""
         if self._descriptor is None:
             self._open(at_its_end=True)
         if self._descriptor is None:
@@ -146,9 +159,12 @@ class EdgeLog:
         if len(self._rest) > READ_BYTES:
             self._rest = b""  # no line is so long: this is no log
         count = 0
-        for line in _parsed(lines):
-            self._ledger.note(line.upstream, line.status, line.duration, now)
-            count += 1
+        for answered in _parsed(lines):
+            for hear in self.heard:
+                hear(answered, now)
+            if answered.is_of_an_instance:
+                self._ledger.note(answered.upstream, answered.status, answered.duration, now)
+                count += 1
         return count
 
     def _pass_over(self, descriptor: int) -> None:
@@ -159,13 +175,14 @@ class EdgeLog:
             self._ledger.passed_over += behind - READ_BYTES
 
 
-def _parsed(lines: bytes) -> Iterator[_Line]:
-    """A line without a place never reached an instance; half a line, after some were passed over, is none."""
+def _parsed(lines: bytes) -> Iterator[Answered]:
+    """Half a line, after some were passed over, is none."""
     for line in lines.split(b"\n"):
-        with contextlib.suppress(msgspec.DecodeError):
-            parsed = _decoder.decode(line)
-            if parsed.upstream and not parsed.upstream.startswith("{"):
-                yield parsed
+        if line:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                answered = _decoder.decode(line)
+                if answered.status:
+                    yield answered
 
 
 def _step(seconds: float) -> int:

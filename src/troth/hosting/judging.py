@@ -169,8 +169,9 @@ def diagnose(one: Observation, all_of_them: Sequence[Observation], policy: Polic
         return "hung", f"hangs: its event loop has not turned for {one.still:.1f} s"
     if one.unanswered >= policy.silent and one.still < policy.lively and not one.busy:
         return "silent", f"does not answer although its event loop turns, for {one.unanswered:.1f} s"
-    peers = sum((other.recent for other in all_of_them if other is not one), Errors())
-    if _errs(one, peers, policy):
+    if _errs_much(one, policy) and _errs(
+        one, peers := sum((other.recent for other in all_of_them if other is not one), Errors()), policy
+    ):
         return (
             "erring",
             f"erred in {one.recent.failed} of {one.recent.asked} answers, its peers in {_of(peers)}",
@@ -182,13 +183,15 @@ def diagnose(one: Observation, all_of_them: Sequence[Observation], policy: Polic
     return "", ""
 
 
+def _errs_much(one: Observation, policy: Policy) -> bool:
+    return one.recent.asked >= policy.asked and one.recent.share >= policy.erring
+
+
 def _errs(one: Observation, peers: Errors, policy: Policy) -> bool:
     """Worse than it used to be; or as bad as ever, but worse than its peers.
 
     Peers that err alike are no excuse: they make it the release's fault, which `judge` finds out.
     """
-    if one.recent.asked < policy.asked or one.recent.share < policy.erring:
-        return False
     usual = one.before.asked >= policy.asked and one.recent.share < policy.worse * one.before.share
     return not usual or (peers.asked >= policy.asked and one.recent.share >= policy.worse * peers.share)
 

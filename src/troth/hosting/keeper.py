@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import uvloop
+
 from troth import VERSION
 from troth.core import logs
 from troth.core.clock import to_wire
@@ -51,7 +53,7 @@ def run_keeper(arguments: Sequence[str], build: Build) -> int:
     launch = decode(arguments[0], Launch)
     _log_to_standard_error()
     with hold_inherited(launch.lock) if launch.lock is not None else take(State(launch.state)):
-        return asyncio.run(Keeper(launch, Progress(sys.stdout.fileno())).run(build))
+        return uvloop.run(Keeper(launch, Progress(sys.stdout.fileno())).run(build))
 
 
 class Keeper:

@@ -16,6 +16,9 @@ INSTANCE_BYTES = 160 * 1024 * 1024
 RESERVE_BYTES = 256 * 1024 * 1024
 """What stays free for the database and for the system."""
 
+FRESH_SECONDS = 0.3
+"""What an instance told within three turns of its event loop is of now."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -62,6 +65,21 @@ def observe(
         room=room,
     )
     return seen, counts
+
+
+def is_at_rest(told: Mapping[Endpoint, Pulse | None], before: Counts, now: float) -> bool:
+    """Whether the edge need not be asked: every instance has just told that it works on nothing, comes to its
+    work in time, and has answered nothing since the last look. One that is late may not know of all that
+    waits for it, and of one that tells nothing only the edge knows."""
+    return all(
+        pulse is not None
+        and now - pulse.at < FRESH_SECONDS
+        and pulse.lag < FRESH_SECONDS
+        and pulse.in_flight == 0
+        and (last := before.get(place)) is not None
+        and (last.pid, last.served, last.refused) == (pulse.pid, pulse.served, pulse.refused)
+        for place, pulse in told.items()
+    )
 
 
 def _waiting(at_the_edge: int | None, pulse: Pulse | None) -> int:

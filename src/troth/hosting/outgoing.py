@@ -1,4 +1,4 @@
-"""Which connections the platform's own processes have opened to somewhere else, read from /proc.
+"""Which connections the platform's own processes have opened to somewhere else, by the kernel's word.
 
 Sampled, as nothing that reports each connection works without root: a connection that opens and closes
 between two samples is not seen (docs/decisions/residency.md).
@@ -6,19 +6,26 @@ between two samples is not seen (docs/decisions/residency.md).
 
 import ipaddress
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import psutil
 
 from troth.core.process import Endpoint
-from troth.hosting import processes
+from troth.hosting import processes, sock_diag
 from troth.hosting.network import parse_address
 
 _LISTEN = "0A"
 _CONNECTED = frozenset({"01", "02", "04", "05", "08", "09", "0B"})
 """Established, being opened (SYN_SENT), or being closed while a process still holds it (tcp_states.h)."""
+
+_NOBODYS = "0"
+"""The number of a socket that no process holds any more, or that none has accepted yet."""
+
+KNOWN_SECONDS = 5.0
+"""How long it is remembered whose a socket is."""
 
 _TABLES = ("tcp", "tcp6", "udp", "udp6")
 
@@ -45,20 +52,71 @@ class Connection(msgspec.Struct, frozen=True):
     inode: str
 
 
-def outgoing(state: Path) -> tuple[Outgoing, ...]:
-    """What the platform on this state folder has opened to outside of this machine's loopback.
+class Lookout:
+    """Samples what the platform on a state folder has opened to outside of this machine's loopback.
 
-    Cheap while there is nothing: who holds a socket is looked up only when one leads away.
+    Cheap while there is nothing: whose a socket is is looked up only for one that leads to where nobody
+    declared, and then remembered for a while, for a search goes through every process of the machine.
     """
-    leaving = leading_away([(name.removesuffix("6"), _read(name)) for name in _TABLES])
-    if not leaving:
-        return ()
-    own = {*processes.marked(processes.prefix(state)), *_below_this_process()}
-    holders = {inode: one.pid for one in own for inode in _sockets(one.pid)}
+
+    def __init__(self, state: Path, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._state, self._ticks = state, ticks
+        self._known: dict[str, _Holder] = {}
+
+    def look(self, is_declared: Callable[[Endpoint], bool]) -> tuple[Outgoing, ...]:
+        """The connections of the platform's processes to places that are not declared."""
+        strange = [row for row in _leaving() if row.inode != _NOBODYS and not is_declared(row.remote)]
+        now = self._ticks()
+        known = {row.inode: held for row in strange if (held := self._known.get(row.inode)) is not None}
+        self._known = known
+        if any(row.inode not in known or known[row.inode].is_stale(now) for row in strange):
+            self._search([row.inode for row in strange], now)
+        return tuple(
+            Outgoing(_program(pid), pid, row.protocol, row.remote)
+            for row in strange
+            if (pid := self._known[row.inode].pid) is not None
+        )
+
+    def _search(self, inodes: Iterable[str], now: float) -> None:
+        own = {*processes.marked(processes.prefix(self._state)), *_below_this_process()}
+        holders = {inode: one.pid for one in own for inode in _sockets(one.pid)}
+        for inode in inodes:
+            before = self._known.get(inode)
+            times = before.times + 1 if before is not None else 1
+            self._known[inode] = _Holder(holders.get(inode), now, times)
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    """Who held a socket when that was last looked up, for which time; None: no process of the platform's."""
+
+    pid: int | None
+    at: float
+    times: int
+
+    def is_stale(self, now: float) -> bool:
+        # Looked for once, a process that had just begun may have been missed.
+        return now - self.at >= KNOWN_SECONDS or (self.pid is None and self.times == 1)
+
+
+def outgoing(state: Path) -> tuple[Outgoing, ...]:
+    """All of them at this moment, wherever they lead."""
+    return Lookout(state).look(lambda _: False)
+
+
+def _leaving() -> Iterable[Connection]:
+    try:
+        return _opened(sock_diag.leading_away())
+    except OSError:  # a kernel without it, or whoever contains us does not let us ask
+        return leading_away([(name.removesuffix("6"), _read(name)) for name in _TABLES])
+
+
+def _opened(rows: tuple[sock_diag.Row, ...]) -> tuple[Connection, ...]:
+    """Without what was accepted; who listens is asked only when there is anything at all."""
+    listening = sock_diag.listening_ports() if rows else frozenset[tuple[str, int]]()
     return tuple(
-        Outgoing(_program(holders[row.inode]), holders[row.inode], row.protocol, row.remote)
-        for row in leaving
-        if row.inode in holders
+        Connection(row.protocol, row.remote, row.inode)
+        for row in rows
+        if (row.protocol, row.port) not in listening
     )
 
 

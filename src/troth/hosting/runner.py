@@ -177,6 +177,7 @@ class Gate:
         if self._draining or held:
             status, body = (503, b"draining\n" if self._draining else b"held back\n")
         headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
+        headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -1,19 +1,15 @@
 """What can be seen of an instance from outside it: its pulse, its process in /proc (proc(5)), and what the
 edge wrote of its answers."""
 
-import os
-from pathlib import Path
-
 import msgspec
 
 from troth.hosting.edge_log import Ledger
 from troth.hosting.instance import Instance
 from troth.hosting.judging import Errors, Observation
 from troth.hosting.pulse import BEAT_SECONDS, Pulse
+from troth.hosting.reading import Reading, Thread
 from troth.hosting.shedding import MOST_WAITING
 
-_PROC = Path("/proc")
-_HELD = ("T", "t")
 _BUSY_LAG = 0.25
 """An event loop that comes so late to its turn has more to do than it can."""
 
@@ -21,20 +17,11 @@ _SLOW_SECONDS = 1.0
 """Between two looks at what changes slowly: memory and descriptors."""
 
 
-class Thread(msgspec.Struct, frozen=True):
-    """The main thread of a process, where its event loop runs: seconds on a processor and seconds for which
-    it could have run and got none, since it began."""
-
-    worked: float
-    waited: float
-    stopped: bool
-
-
 class _Memory:
     """What is remembered of one run of an instance."""
 
     def __init__(self, pid: int, now: float) -> None:
-        self.pid, self.since = pid, now
+        self.reading, self.since = Reading(pid), now
         self.beats = -1
         self.at: Thread | None = None
         self.looked = 0.0
@@ -55,10 +42,22 @@ class Observer:
         """All that serve or should serve; whoever is on the way in or out is nobody's business here."""
         here = tuple(one for one in instances if one.phase in ("ready", "suspect", "failed"))
         known = {(one.slot, one.generation) for one in here}
-        for memory in (self._runs, self._unanswered, self._ended):
-            for gone in set(memory) - known:
+        for gone in self._runs.keys() - known:
+            self._forget(gone)
+        for memory in (self._unanswered, self._ended):
+            for gone in memory.keys() - known:
                 del memory[gone]
         return tuple(self._look(one, now) for one in here)
+
+    def close(self) -> None:
+        """Look no more."""
+        for key in tuple(self._runs):
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        run = self._runs.pop(key, None)
+        if run is not None:
+            run.reading.close()
 
     def _look(self, one: Instance, now: float) -> Observation:
         key = (one.slot, one.generation)
@@ -67,7 +66,7 @@ class Observer:
             name=one.slot, generation=one.generation, release=one.release.name, balanced=one.balanced
         )
         if one.phase == "failed" or pid is None:
-            self._runs.pop(key, None)
+            self._forget(key)
             began = self._ended.setdefault(key, now)
             return msgspec.structs.replace(seen, ended=now - began)
         self._ended.pop(key, None)
@@ -75,7 +74,8 @@ class Observer:
         if silent is None:
             self._unanswered.pop(key, None)
         run = self._runs.get(key)
-        if run is None or run.pid != pid:
+        if run is None or run.reading.pid != pid:
+            self._forget(key)
             run = self._runs[key] = _Memory(pid, now)
         pulse = one.pulse.read() if one.pulse is not None else None
         still, worked, stopped = _stillness(run, pulse if pulse and pulse.pid == pid else None, now)
@@ -101,23 +101,23 @@ class Observer:
         if now - run.looked < _SLOW_SECONDS:
             return
         run.looked = now
-        run.bytes = own_memory(run.pid)
+        run.bytes = run.reading.own_memory()
         run.bytes_first = run.bytes_first or run.bytes
-        run.descriptors, run.descriptors_most = descriptors(run.pid)
+        run.descriptors, run.descriptors_most = run.reading.descriptors()
 
 
 def _stillness(run: _Memory, pulse: Pulse | None, now: float) -> tuple[float, float, bool]:
     """For how long the event loop has not turned although it could have, and how long its thread computed in
     that time. A thread that waits for a processor is not blamed: the machine is busy, not the instance."""
-    thread = look_at_thread(run.pid)
+    thread = run.reading.thread()
     if pulse is None or thread is None:
         return 0.0, 0.0, False
     if pulse.beats != run.beats or run.at is None:
         run.beats, run.at = pulse.beats, thread
-        return 0.0, 0.0, thread.stopped
+        return 0.0, 0.0, False
     waited = thread.waited - run.at.waited
     still = max(0.0, now - pulse.at - BEAT_SECONDS - waited)
-    return still, thread.worked - run.at.worked, thread.stopped
+    return still, thread.worked - run.at.worked, run.reading.is_held()
 
 
 def _told(run: _Memory, pulse: Pulse | None, now: float, window: float = 10.0) -> Errors:
@@ -135,34 +135,3 @@ def _told(run: _Memory, pulse: Pulse | None, now: float, window: float = 10.0) -
 def _worse(first: Errors, second: Errors) -> Errors:
     """Two that counted the same answers; whoever saw more errors is believed."""
     return second if second.failed > first.failed and second.asked else first
-
-
-def look_at_thread(pid: int) -> Thread | None:
-    """The main thread of a process; None when it has ended."""
-    try:
-        schedule = (_PROC / str(pid) / "schedstat").read_text().split()
-        state = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return None
-    return Thread(int(schedule[0]) / 1e9, int(schedule[1]) / 1e9, state in _HELD)
-
-
-def own_memory(pid: int) -> int:
-    """Bytes that a process holds and shares with nobody (RssAnon); 0 when it has ended."""
-    try:
-        status = (_PROC / str(pid) / "status").read_text()
-    except OSError:
-        return 0
-    return next((int(row.split()[1]) << 10 for row in status.splitlines() if row.startswith("RssAnon:")), 0)
-
-
-def descriptors(pid: int) -> tuple[int, int]:
-    """How many descriptors a process holds, and how many it may; zeros when it cannot be seen."""
-    try:
-        held = len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208 - half the time
-        limits = (_PROC / str(pid) / "limits").read_text()
-    except OSError:
-        return 0, 0
-    row = next((row for row in limits.splitlines() if row.startswith("Max open files")), "")
-    soft = row.split()[3] if row else "0"
-    return held, int(soft) if soft.isdigit() else 0

@@ -115,6 +115,7 @@ class Tender:
         for task in tuple(self._work):
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        self.observer.close()
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""

@@ -127,7 +127,10 @@ class MemberWatch:
         if beat.damaged and member.name not in self.damaged:
             _log.error("%s: pages of its data fail their checksum (%d so far)", member.name, beat.damaged)
             self.damaged.add(member.name)
-        looks.append(await asyncio.to_thread(self._see, member, beat.answer, rest))
+        if "silent" in (beat.answer, rest):
+            looks.append(await asyncio.to_thread(self._see, member, beat.answer, rest))
+        else:
+            looks.append(Look(time.monotonic(), Seen(beat.answer), Seen(rest)))
         if not is_suspect(looks[-1]):
             return EVERY
         part = find_hang(looks)
@@ -253,10 +256,10 @@ def postmaster(data: Path) -> Process | None:
     another process may have it by now: it counts when that process stands in the folder."""
     try:
         found = processes.read(int((data / "postmaster.pid").read_text().split("\n", 1)[0]))
-        where = found and Path(f"/proc/{found.pid}/cwd").readlink()
+        stands = found is not None and Path(f"/proc/{found.pid}/cwd").samefile(data)
     except (OSError, ValueError):
         return None
-    return found if where == data.resolve() else None
+    return found if stands else None
 
 
 def _crashed(data: Path, server: Process) -> bool:

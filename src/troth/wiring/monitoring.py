@@ -77,7 +77,7 @@ class Monitoring:
                 ProcessWatch(supervisor).source(),
                 MachineWatch(state.root, _folders(settings, state)).source(),
                 InstancesWatch(parts.services).source(),
-                EdgeWatch(parts.services, state.logs / "access.log").source(),
+                EdgeWatch(parts.services).source(),
                 *self._database.sources(),
                 BackupsWatch(parts.backups, parts.backup_drills, self._clock).source(),
                 CertificatesWatch(

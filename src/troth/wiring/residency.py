@@ -20,7 +20,7 @@ from troth.core.process import Endpoint
 from troth.core.state import State
 from troth.data.places import declared_destinations, find_places
 from troth.data.residency_promise import STANDS, ResidencyView, Stray, WatchView
-from troth.hosting.outgoing import Outgoing, outgoing, own_addresses
+from troth.hosting.outgoing import Lookout, Outgoing, own_addresses
 from troth.wiring.trail import note
 
 EVERY_SECONDS = 0.5
@@ -109,7 +109,7 @@ class Residency:
         *,
         edge_ports: frozenset[int],
     ) -> None:
-        self._state = state
+        self._lookout = Lookout(state.root)
         self._target = target
         self._edge_ports = edge_ports
         self._clock = SystemClock()
@@ -209,20 +209,19 @@ class Residency:
 
     async def _sample(self) -> list[Stray]:
         """Take one sample; returns the strays that were not known."""
-        found = await asyncio.to_thread(outgoing, self._state.root)
+        unknown = await asyncio.to_thread(self._lookout.look, self._is_declared)
         self._last_look, self._looked = self._clock.now(), self._looked + 1
-        unknown = [one for one in found if not self._is_declared(one)]
         if unknown:
             # A name may lead elsewhere since it was last asked.
             await self._addresses.refresh(at_once=True)
-            unknown = [one for one in unknown if not self._is_declared(one)]
+        unknown = [one for one in unknown if not self._is_declared(one.remote)]
         return [stray for one in unknown if (stray := self._note(one)) is not None]
 
-    def _is_declared(self, one: Outgoing) -> bool:
-        if self._addresses.knows(one.remote) or self._is_name_server(one.remote):
+    def _is_declared(self, place: Endpoint) -> bool:
+        if self._addresses.knows(place) or self._is_name_server(place):
             return True
         # The probes visit the edge at its public address, which is one of this machine's own.
-        return one.remote.port in self._edge_ports and one.remote.host in own_addresses()
+        return place.port in self._edge_ports and place.host in own_addresses()
 
     def _is_name_server(self, place: Endpoint) -> bool:
         servers, port = self._name_servers

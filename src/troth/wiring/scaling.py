@@ -1,6 +1,7 @@
 """The number of instances follows the load, and a person's word before it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -10,11 +11,13 @@ import msgspec
 from troth.core.clock import Clock, to_wire
 from troth.core.config import Settings
 from troth.core.errors import PlatformError, TrothError, UsageError
+from troth.core.process import Endpoint
 from troth.core.secret import write_public
 from troth.core.state import State
 from troth.hosting.edge_state import WEB
-from troth.hosting.observing import Counts, observe, room_for_instances
+from troth.hosting.observing import Counts, is_at_rest, observe, room_for_instances
 from troth.hosting.plan import Action
+from troth.hosting.pulse import Pulse
 from troth.hosting.scaling import Decision, Observation, Past, Policy, decide
 from troth.wiring.services import ServicesPart
 
@@ -93,12 +96,20 @@ class Scaling:
 
     async def work(self) -> str:
         """One look at every service; what it leads to goes on beside it."""
-        try:
-            in_flight = await self._services.in_flight()
-        except PlatformError:
-            in_flight = {}  # while the edge is started again, the instances' own word is enough
-        failed = [words for one in self.served.values() if (words := self._look(one, in_flight))]
-        return "; ".join(failed)
+        now = time.monotonic()
+        told = {name: self._told(name) for name in self.served}
+        in_flight: dict[str, int] = {}
+        if not all(is_at_rest(told[one.name], one.counts, now) for one in self.served.values()):
+            # While the edge is started again, the instances' own word is enough.
+            with contextlib.suppress(PlatformError):
+                in_flight = await self._services.in_flight()
+        room = room_for_instances()
+        looks = (self._look(one, told[one.name], in_flight, room) for one in self.served.values())
+        return "; ".join(filter(None, looks))
+
+    def _told(self, name: str) -> dict[Endpoint, Pulse | None]:
+        instances = self._services.fleets[name].instances
+        return {each.endpoint: each.told for each in instances if each.balanced}
 
     def bounds(self) -> str:
         """Between which numbers each service stays, in words."""
@@ -135,10 +146,11 @@ class Scaling:
 
     # --- the work -------------------------------------------------------------------------------------------
 
-    def _look(self, one: Served, in_flight: dict[str, int]) -> str:
+    def _look(
+        self, one: Served, told: dict[Endpoint, Pulse | None], in_flight: dict[str, int], room: int
+    ) -> str:
         """Returns a sentence about a decision."""
         fleet = self._services.fleets[one.name]
-        told = {each.endpoint: each.told for each in fleet.instances if each.balanced}
         number, now = fleet.size, time.monotonic()
         ledger = self._services.tending.ledger
         times = [seconds for place in told if (seconds := ledger.slow(str(place), now)) is not None]
@@ -148,7 +160,7 @@ class Scaling:
             one.counts,
             now=now,
             instances=number,
-            room=room_for_instances(),
+            room=room,
             slow=max(times, default=None),
         )
         decision, past = decide(one.seen, one.in_effect(), one.past)

@@ -79,7 +79,7 @@ class ServicesPart:
         self._admin: EdgeAdmin | None = None
         self._edge_lags = False
         keeper = certificates.obtain(KEEPER)
-        self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key)
+        self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key, keeps=True)
         self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
         self.fleets |= {name: self._fleet(name, app.instances) for name, app in settings.apps.items()}
         self.tending = Tending(self.fleets, state, supervisor)
@@ -166,10 +166,14 @@ class ServicesPart:
     async def report_instances(self) -> tuple[InstanceView, ...]:
         return self.instances()
 
+    def in_balancing(self) -> frozenset[str]:
+        """The places that the edge may send requests to now."""
+        return frozenset(str(place) for fleet in self.fleets.values() for place in fleet.in_balancing())
+
     async def report_edge(self) -> dict[str, object]:
         """The edge's addresses and what it balances over."""
         upstreams: tuple[Upstream, ...] = await self._admin.upstreams() if self._admin else ()
-        lively = {str(place) for fleet in self.fleets.values() for place in fleet.in_balancing()}
+        lively = self.in_balancing()
         return {
             "address": self._settings.edge.address,
             "https_port": self._ports.https,
@@ -367,6 +371,7 @@ class ServicesPart:
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close()
+        self.ready.close()
         if self._edge is not None:
             await self._edge.stop()
 

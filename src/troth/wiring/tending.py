@@ -31,7 +31,7 @@ class Tending:
     def __init__(self, fleets: dict[str, Fleet], state: State, supervisor: Supervisor) -> None:
         self.ledger = Ledger()
         self.alarmed: list[Callable[[Alarm], None]] = []
-        self._log = EdgeLog(state.logs / "access.log", self.ledger)
+        self.log = EdgeLog(state.logs / "access.log", self.ledger)
         self.tenders = {
             name: Tender(fleet, self.ledger, clock=supervisor.clock, alarmed=self._tell)
             for name, fleet in fleets.items()
@@ -44,7 +44,7 @@ class Tending:
     async def look(self) -> str:
         """One look at everything; what it leads to goes on by itself and tells of itself."""
         now = time.monotonic()
-        self._log.follow(now)
+        self.log.follow(now)
         for tender in self.tenders.values():
             tender.look(now)
         return ""
@@ -53,7 +53,7 @@ class Tending:
         """Let go of everything that is under way."""
         for tender in self.tenders.values():
             await tender.stop()
-        self._log.close()
+        self.log.close()
 
     async def report(self) -> Health:
         """For the status."""

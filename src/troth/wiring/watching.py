@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -16,13 +15,13 @@ from troth.core.clock import Clock
 from troth.core.errors import PlatformError, TrothError
 from troth.data.backups.schedule import newest_chain
 from troth.hosting.crashes import Exit
-from troth.hosting.edge_admin import Upstream
+from troth.hosting.edge_log import Answered
 from troth.hosting.health import STARTED_PATH
 from troth.hosting.machine import Memory, disk, memory_of_machine, usage_by_name
 from troth.hosting.plan import Duty
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.watch.metrics import Sample
-from troth.hosting.watch.traffic import EDGE, LogTail, Traffic, read_line
+from troth.hosting.watch.traffic import EDGE, Traffic
 from troth.hosting.watch.watching import Look, Watched
 from troth.wiring.backup_drills import BackupDrills
 from troth.wiring.backups import BackupsPart
@@ -34,6 +33,12 @@ LATELY_SECONDS = 300.0
 
 FEWEST_REQUESTS = 20
 """Within a minute; of fewer a ratio of errors says nothing."""
+
+SHARES_SECONDS = 60.0
+"""Between two looks at what each process has of the machine: the kernel goes through all of its pages."""
+
+LATEST_SECONDS = 1.5
+"""An answer of an instance that is no older counts as one of now."""
 
 _LOOP_SECONDS = 0.2
 _MOST_EXITS = 1000
@@ -134,10 +139,14 @@ class ProcessWatch:
 
 
 class MachineWatch:
-    """Disk, memory and load of the machine, and what each process has of it."""
+    """Disk, memory and load of the machine, and, now and then, what each process has of it."""
 
-    def __init__(self, state: Path, folders: Mapping[str, Path]) -> None:
-        self._state, self._folders = state, folders
+    def __init__(
+        self, state: Path, folders: Mapping[str, Path], ticks: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._state, self._folders, self._ticks = state, folders, ticks
+        self._shares: tuple[Sample, ...] = ()
+        self._shared_at = -SHARES_SECONDS
 
     def source(self) -> Watched:
         return Watched("machine", 15.0, self._look, lambda: ("memory", *self._folders), limit=30.0)
@@ -153,10 +162,9 @@ class MachineWatch:
             samples.append(Sample("troth_disk_free_bytes", free, (place,)))
             samples.append(Sample("troth_disk_size_bytes", size, (place,)))
             samples.append(Sample("troth_disk_free_ratio", free / max(size, 1), (place,)))
-        for name, usage in usage_by_name(self._state).items():
-            samples.append(Sample("troth_process_memory_bytes", usage.memory, (name,)))
-            samples.append(Sample("troth_process_open_files", usage.files, (name,)))
-        return Look(tuple(samples), frozenset({"memory", *self._folders}))
+        if self._ticks() - self._shared_at >= SHARES_SECONDS:
+            self._shared_at, self._shares = self._ticks(), tuple(_shares(self._state))
+        return Look((*samples, *self._shares), frozenset({"memory", *self._folders}))
 
 
 class InstancesWatch:
@@ -182,8 +190,10 @@ class InstancesWatch:
             for one in fleet.instances
             if one.balanced
         }
-        ask = self._services.ready.ask
-        asked = await asyncio.gather(*(ask(one.endpoint, STARTED_PATH) for _, one in serving.values()))
+        ask = self._services.ready.lately  # the keeper's own checks ask the same each second
+        asked = await asyncio.gather(
+            *(ask(one.endpoint, STARTED_PATH, LATEST_SECONDS) for _, one in serving.values())
+        )
         samples: list[Sample] = []
         for (service, one), answer in zip(serving.values(), asked, strict=True):
             labels = (service, one.slot)
@@ -216,34 +226,32 @@ class InstancesWatch:
 class EdgeWatch:
     """The edge: it answers, how much it passes on, and what its access log says of the answers."""
 
-    def __init__(self, services: ServicesPart, access_log: Path) -> None:
+    def __init__(self, services: ServicesPart) -> None:
         self._services = services
-        self._tail = LogTail(access_log)
         self._traffic = Traffic()
+        self._names: dict[str, str] = {}
+        services.tending.log.heard.append(self._hear)
 
     def source(self) -> Watched:
         return Watched("edge", 2.0, self._look, lambda: ("edge",))
 
     async def _look(self) -> Look:
+        self._names = {str(place): name.rsplit(" at ", 1)[0] for name, place in self._services.places()}
         try:
-            report = await self._services.report_edge()
+            in_flight = await self._services.in_flight()
         except PlatformError as error:
             return Look((Sample("troth_edge_up", 0.0, (), error.public),), frozenset({"edge"}))
-        await asyncio.to_thread(self._follow)
-        names = {one.endpoint: (one.service, one.name) for one in self._services.instances()}
+        lively = self._services.in_balancing()
         samples = [Sample("troth_edge_up", 1.0)]
-        for upstream in cast("list[Upstream]", report["upstreams"]):
-            if upstream.address in names:
-                in_flight = Sample("troth_edge_in_flight", upstream.num_requests, names[upstream.address])
-                samples.append(in_flight)
+        for one in self._services.instances():
+            if one.endpoint in lively and one.endpoint in in_flight:
+                labels = (one.service, one.name)
+                samples.append(Sample("troth_edge_in_flight", in_flight[one.endpoint], labels))
         return Look((*samples, *self._answers()), frozenset({"edge"}))
 
-    def _follow(self) -> None:
-        services = {str(place): name.rsplit(" at ", 1)[0] for name, place in self._services.places()}
-        tick = int(time.monotonic())
-        for line in self._tail.read():
-            if (answered := read_line(line)) is not None:
-                self._traffic.count(services.get(answered.upstream, EDGE), answered, tick)
+    def _hear(self, answered: Answered, now: float) -> None:
+        service = self._names.get(answered.upstream, EDGE)
+        self._traffic.count(service, answered.status, answered.duration, int(now))
 
     def _answers(self) -> Iterable[Sample]:
         tick = int(time.monotonic())
@@ -306,6 +314,12 @@ class CertificatesWatch:
             samples.append(Sample("troth_certificate_left_seconds", left, labels))
             samples.append(Sample("troth_certificate_left_ratio", left / self._lifetime, labels))
         return Look(tuple(samples), frozenset(f"{one.trust}/{one.name}" for one in held))
+
+
+def _shares(state: Path) -> Iterable[Sample]:
+    for name, usage in usage_by_name(state).items():
+        yield Sample("troth_process_memory_bytes", usage.memory, (name,))
+        yield Sample("troth_process_open_files", usage.files, (name,))
 
 
 def _memory_samples(memory: Memory) -> tuple[Sample, ...]:

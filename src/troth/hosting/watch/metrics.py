@@ -94,7 +94,7 @@ _ALL = (
     Metric("troth_memory_size_bytes", "machine", "Of the machine, or of the limit set for us."),
     Metric("troth_machine_load", "machine", "Processes that run or wait to run, over a minute."),
     Metric("troth_instance_ready", "instances", "1 when it answers that it is ready.", _INSTANCE),
-    Metric("troth_instance_answer_seconds", "instances", "Its answer, handshake included.", _INSTANCE),
+    Metric("troth_instance_answer_seconds", "instances", "Its last answer to the keeper.", _INSTANCE),
     Metric("troth_instance_generation", "instances", "Its number of replacements, from 1.", _INSTANCE),
     Metric("troth_instance_loop_lag_seconds", "instances", "How late its event loop came.", _INSTANCE),
     Metric("troth_instance_in_flight", "instances", "Requests that it works on.", _INSTANCE),

@@ -162,21 +162,21 @@ class Watch:
     async def _look(self, source: Watched) -> None:
         """A look that fails is a finding of the watch and no failure of its duty."""
         began, last = self._ticks(), self._last[source.name]
-        (outcome,) = await asyncio.gather(
-            asyncio.wait_for(source.look(), source.limit), return_exceptions=True
-        )
-        if isinstance(outcome, BaseException):
-            words = _words(outcome)
+        try:
+            async with asyncio.timeout(source.limit):
+                look = await source.look()
+        except Exception as error:  # noqa: BLE001 - told as what it is: this source cannot be seen
+            words = _words(error)
             if words != last.problem:
-                _log.warning("%s cannot be seen: %s", source.name, words, exc_info=_trace(outcome))
+                _log.warning("%s cannot be seen: %s", source.name, words, exc_info=_trace(error))
             last.problem = words
             return
         self._last[source.name] = _Last(
             tick=self._ticks(),
             at=self._clock.now(),
             seconds=self._ticks() - began,
-            look=outcome,
-            missing=tuple(sorted(set(source.expected()) - outcome.resources)),
+            look=look,
+            missing=tuple(sorted(set(source.expected()) - look.resources)),
         )
 
 
