@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.own_user import become, empty_bounding_set
 
 _READ_FILE, _WRITE_FILE, _READ_FOLDER, _EXECUTE = 1 << 2, 1 << 1, 1 << 3, 1 << 0
 _TRUNCATE, _REFER, _IOCTL = 1 << 14, 1 << 13, 1 << 15
@@ -34,8 +35,7 @@ _SCOPES = 3
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH, _PORT = 1, 2
-_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_SET_SECCOMP = 38, 24, 22
-_MOST_CAPABILITIES = 64
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 38, 22
 _DESCRIPTORS = 8192
 
 _SYSTEM = (
@@ -100,7 +100,7 @@ def confine(instance: InstanceFile) -> tuple[str, ...]:
     Returns what holds now, in words for the log. Raises OSError when the kernel has a means and refuses it:
     an application that was meant to be confined must not run free.
     """
-    held = [_limit(), _drop_capabilities()]
+    held = [_limit(), become(instance, _python()), _drop_capabilities()]
     _call(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
     if instance.kind == "app":
         held += [_restrict_files(grants_of(instance, _python())), _restrict_calls()]
@@ -134,9 +134,7 @@ def _drop_capabilities() -> str:
     """As root: without them root is a user that owns files, and no more."""
     if os.geteuid() != 0:
         return ""
-    for number in range(_MOST_CAPABILITIES):
-        if _libc().prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
-            break  # beyond the last that this kernel knows, or not ours to drop in a namespace
+    empty_bounding_set()
     header = struct.pack("=Ii", 0x20080522, 0)
     _call(_libc().capset(header, bytes(24)), "capset")
     return "no capabilities"

@@ -14,8 +14,9 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `folder` is put on sys.path; `environment` is set before `target` is imported. Callers must show a
     certificate of `client_ca`. `drain_seconds` bounds what SIGTERM waits for. `pulse` is the file in
     which the instance tells how it goes and the keeper whether it may be sent requests.
-    An application sees nothing below `forbidden`, the platform's state, and writes to `temporary` alone.
-    `log_format` is that of what it writes to its log, `spans` the pipe for what is traced.
+    An application sees nothing below `forbidden`, the platform's state, and writes to `temporary` alone;
+    `user` is the number that it runs under where the platform is root's. `log_format` is that of what it
+    writes to its log, `spans` the pipe for what is traced.
     """
 
     name: str
@@ -33,5 +34,6 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pulse: Path | None = None
     forbidden: Path | None = None
     temporary: Path | None = None
+    user: int | None = None
     log_format: LogFormat = "text"
     spans: Path | None = None

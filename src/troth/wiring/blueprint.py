@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
 from troth.hosting.instance import Prepared, Release, note_of
 from troth.hosting.instance_file import InstanceFile
+from troth.hosting.own_user import number_of
 from troth.hosting.releases import Shelf
 from troth.hosting.tracing.pipes import SUFFIX, make_pipe
 from troth.hosting.wire import encode
@@ -33,6 +35,10 @@ PRIVATE = Holder(trust="instances", name="edge", usage="server")
 SPARE_SLOTS = 1
 """Beyond the most instances that load may lead to: one may be replaced while a release is kept for a way back
 in its own slot."""
+
+
+_CAPABILITIES = ("chown", "dac_override", "setgid", "setpcap", "setuid", "sys_admin")
+"""To take a user of its own and to give up the rest, before anything is loaded: hosting.confinement."""
 
 
 class WebConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +215,7 @@ class Blueprint:
             environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
             folder=described.folder,
             log=self._state.logs / f"{slot}.log",
+            capabilities=_CAPABILITIES,
             given=given.hexdigest(),
             note=note,
         )
@@ -244,6 +251,7 @@ class Blueprint:
             client_ca=self._certificates.ca("callers"),
             log_format=self._settings.logging.format,
             forbidden=self._state.root,
+            user=number_of(self._state.root, slot.rpartition("-")[0]) if os.geteuid() == 0 else None,
             temporary=temporary,
             environment={
                 **release.environment,
