@@ -173,9 +173,9 @@ def test_the_administration_is_a_unix_socket_and_nothing_is_kept() -> None:
 
 def test_every_listener_that_passes_bodies_on_ends_the_connection_after_a_long_one() -> None:
     for name in ("public", "private"):
-        first = servers()[name]["routes"][0]["handle"][0]
-        assert first["routes"][0]["handle"][0]["response"]["set"] == {"Connection": ["close"]}
-        protocols = {match["protocol"] for match in first["routes"][0]["match"]}
+        first = servers()[name]["routes"][0]
+        assert first["handle"][0]["response"]["set"] == {"Connection": ["close"]}
+        protocols = {match["protocol"] for match in first["match"]}
         assert protocols == {"http/1.0", "http/1.1"}
 
 

@@ -40,7 +40,8 @@ def bounds(limits: Limits) -> Json:
 
 
 def end_after_long_bodies() -> Json:
-    """A connection of HTTP/1 whose request has a long body, or one of unknown length, is ended by its answer.
+    """A route: a connection of HTTP/1 whose request has a long body, or one of unknown length, is ended by
+    its answer.
 
     Request smuggling: where a body is refused half-way, for its length or by an early answer of an instance,
     Caddy 2.11 keeps the connection and reads the rest of the body as the next request. In HTTP/2 and 3
@@ -51,7 +52,7 @@ def end_after_long_bodies() -> Json:
     unknown: Json = {"header": {"Transfer-Encoding": ["*"]}}
     matches = [{"protocol": one, **body} for one in ("http/1.0", "http/1.1") for body in (long, unknown)]
     ended = {"handler": "headers", "response": {"set": {"Connection": ["close"]}}}
-    return {"handler": "subroute", "routes": [{"match": matches, "handle": [ended]}]}
+    return {"match": matches, "handle": [ended]}
 
 
 def _duration(seconds: float) -> str:

@@ -109,15 +109,8 @@ _ERRORS = {
 def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
     return [
-        {
-            "handle": [
-                end_after_long_bodies(),
-                _clean(),
-                *begin_trace(state.traced),
-                *_defaults(),
-                *told(),
-            ]
-        },
+        end_after_long_bodies(),
+        {"handle": [_clean(), *begin_trace(state.traced), *_defaults(), *told()]},
         *connections(),
         *_strangers(state),
         *refused_networks(state, refusing(_refuse(403))),
@@ -135,10 +128,10 @@ def private_routes(state: EdgeState) -> list[Json]:
     if state.on_demand is None:
         api["host"] = [domain.name for domain in state.domains]
     return [
+        end_after_long_bodies(),
         {
             "handle": [
                 *hear_trace(state.traced),
-                end_after_long_bodies(),
                 clean_of_applications(),
                 *go_on_with_trace(state.traced),
                 *told(),
