@@ -7,11 +7,12 @@ from datetime import datetime
 import msgspec
 
 from troth.core.clock import Clock
+from troth.core.process import Endpoint
 from troth.core.state import State
 from troth.data.host_places import find_host_places
 from troth.data.hosts import HostSet
 from troth.data.residency_promise import Stray
-from troth.hosting.outgoing import Outgoing, outgoing
+from troth.hosting.outgoing import Lookout, Outgoing
 from troth.wiring.residency import TROUBLE, Addresses, ResidencyReport, is_resolver
 
 MOST = 100
@@ -24,7 +25,7 @@ class HostResidency:
     """Samples in each round of its duty, and tells for some minutes what led astray."""
 
     def __init__(self, state: State, hosts: HostSet, clock: Clock) -> None:
-        self._state, self._clock = state, clock
+        self._lookout, self._clock = Lookout(state.root), clock
         self._places = find_host_places(hosts)
         declared = (one for place in self._places for one in place.destinations)
         self._addresses = Addresses((one.host, one.port) for one in declared)
@@ -35,11 +36,11 @@ class HostResidency:
     async def work(self) -> str:
         """One sample; a sentence when something new leads astray."""
         await self._addresses.refresh()
-        found = await asyncio.to_thread(outgoing, self._state.root)
+        found = await asyncio.to_thread(self._lookout.look, self._is_declared)
         self._last, self._looked = self._clock.now(), self._looked + 1
-        if any(not self._is_declared(one) for one in found):
+        if found:
             await self._addresses.refresh(at_once=True)  # a name may lead elsewhere since it was last asked
-        fresh = [stray for one in found if not self._is_declared(one) and (stray := self._note(one))]
+        fresh = [stray for one in found if not self._is_declared(one.remote) and (stray := self._note(one))]
         for stray in fresh:
             _log.error("undeclared destination: %s", stray)
         return "; ".join(f"undeclared destination: {one}" for one in fresh)
@@ -62,8 +63,8 @@ class HostResidency:
         self._strays = {key: one for key, one in self._strays.items() if one.last > since}
         return tuple(self._strays.values())
 
-    def _is_declared(self, one: Outgoing) -> bool:
-        return self._addresses.knows(one.remote) or is_resolver(one.remote)
+    def _is_declared(self, place: Endpoint) -> bool:
+        return self._addresses.knows(place) or is_resolver(place)
 
     def _note(self, one: Outgoing) -> Stray | None:
         """The stray, if it was not known."""
