@@ -81,11 +81,18 @@ async def test_an_edge_without_a_descriptor_left_serves_again_once_the_idle_are_
     an idle connection is borne."""
     async with running_world(tmp_path, limits=Limits(header=5.0, idle=5.0)) as world:
         edge = psutil.Process(world.processes["edge"].pid)
-        own = edge.num_fds()
-        edge.rlimit(psutil.RLIMIT_NOFILE, (own + 100, own + 100))
-        async with idle(world, 400) as (standing, _), others(world) as seen:
+        async with others(world) as before:
+            await before.answered(20)
+        most = edge.num_fds() + 20
+        edge.rlimit(psutil.RLIMIT_NOFILE, (most, most))
+        async with others(world) as seen, idle(world, 60) as (standing, _):
             await seen.answered(50)
-    assert standing <= 400
+        async with others(world) as after:
+            await after.answered(50)
+    lost = len(seen.failures) + seen.statuses.total() - seen.statuses[200]
+    assert after.failures == [] and set(after.statuses) == {200}
     tell(
-        capsys, f"no descriptor left: others waited {seen.longest:.1f} s at most, {len(seen.failures)} failed"
+        capsys,
+        f"room for 20 connections, {standing} of 60 came to be held: others waited {seen.longest:.1f} s at "
+        f"most, {lost} of {seen.statuses.total() + len(seen.failures)} failed; none afterwards",
     )

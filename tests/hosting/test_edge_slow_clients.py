@@ -165,7 +165,7 @@ async def slow_upload(world: World) -> bytes:
         await asyncio.sleep(0.2)
         writer.write(bytes(400))
     answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
-    writer.close()
+    writer.transport.abort()
     return answer
 
 
@@ -177,7 +177,7 @@ async def late_answer(world: World) -> bytes:
     await asyncio.sleep(LASTS)
     (world.folder / "release").touch()
     rest = await asyncio.wait_for(reader.readuntil(b"two\n"), PATIENCE)
-    writer.close()
+    writer.transport.abort()
     return rest
 
 
@@ -191,7 +191,7 @@ async def quiet_socket(world: World) -> bytes:
     await asyncio.sleep(LASTS)
     writer.write(b"\x81\x05hello")
     echo = await asyncio.wait_for(reader.readexactly(7), PATIENCE)
-    writer.close()
+    writer.transport.abort()
     return echo
 
 

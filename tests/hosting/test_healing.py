@@ -76,7 +76,7 @@ async def test_an_event_loop_that_hangs_costs_no_request_and_leaves_its_tracebac
     (ward.folder / f"{ill.slot}-{ill.generation}.{fault}").unlink()
     whole = await ward.whole(changed=False)
     await ward.served(200)
-    assert ward.tender.deeds[-1].illness == illness
+    assert ward.tender.deeds[0].illness == illness
     # A loop that computes on a busy machine gets little of it, and is not blamed for what it did not get.
     assert ward.lost() == [] or seconds > TRIED_SECONDS
     function = "wait_for_ever" if fault == "hangs" else "compute_for_ever"

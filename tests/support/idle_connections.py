@@ -25,7 +25,7 @@ def open_one(port: int, name: str, context: ssl.SSLContext) -> ssl.SSLSocket | N
         answer = secured.recv(4096)
     except OSError:
         return None
-    return secured if answer.startswith(b"HTTP/1.1 200 ") else None
+    return secured if answer.startswith(b"HTTP/1.1 ") else None
 
 
 def has_ended(one: ssl.SSLSocket) -> bool:

@@ -12,13 +12,15 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     user of the machine may read it. `as_other_user` asks for a user id other than 0 when the platform runs as
     root (PostgreSQL refuses root); `capabilities` are what anybody else keeps of root's then. `given` sums up
     what it reads when it starts: two that differ in it are not the same process. `note` is for a later
-    keeper, which finds the process running."""
+    keeper, which finds the process running. `log` takes its standard output and error; `own_log` is what it
+    writes by itself beside that, and has its last words too."""
 
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str]
     folder: Path
     log: Path
+    own_log: Path | None = None
     as_other_user: bool = False
     capabilities: tuple[str, ...] = ()
     stop_seconds: float = 10.0

@@ -71,14 +71,15 @@ def tail(path: Path, size: int) -> bytes:
 
 
 def keep_crash(folder: Path, spec: ProcessSpec, end: Exit) -> Path:
-    """Write down how a process ended and the last lines of its log; the oldest crashes make room."""
+    """Write down how a process ended and the last lines of its logs; the oldest crashes make room."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{end.at:%Y%m%dT%H%M%S.%f}.txt"
     how = f"{describe(end.status)} after {end.uptime:.1f} s"
     head = f"{to_wire(end.at)} {spec.name}, process {end.pid}, {how}\n"
     command = f"command: {' '.join(spec.argv)}\n\n"
     path.touch(mode=0o600)
-    path.write_bytes(head.encode() + command.encode() + tail(spec.log, TAIL))
+    logs = (spec.log, spec.own_log) if spec.own_log is not None else (spec.log,)
+    path.write_bytes(head.encode() + command.encode() + b"".join(tail(log, TAIL) for log in logs))
     for old in sorted(folder.glob(f"{spec.name}-*.txt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

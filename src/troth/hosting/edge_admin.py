@@ -87,6 +87,7 @@ def edge_spec(state: EdgeState, *, binary: Path, log: Path) -> ProcessSpec:
         environment=_environment(state),
         folder=state.storage,
         log=log,
+        own_log=state.log,
         capabilities=("net_bind_service",),
         stop_seconds=15,
     )
