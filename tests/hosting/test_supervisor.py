@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from support.waiting import until
@@ -270,6 +271,18 @@ def test_only_so_many_crashes_are_kept(tmp_path: Path) -> None:
     kept = sorted(path.name for path in (tmp_path / "crashes").iterdir())
     assert len(kept) == 20
     assert "000024" in kept[-1]
+
+
+def test_the_evidence_has_what_a_process_wrote_into_a_log_of_its_own(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    toy = msgspec.structs.replace(spec(tmp_path, "exit 1"), own_log=tmp_path / "own.log")
+    toy.log.parent.mkdir(exist_ok=True)
+    toy.log.write_text("at its start\n")
+    (tmp_path / "own.log").write_text("address already in use\n")
+    end = Exit(name="toy", pid=1, status=1, uptime=1.0, at=datetime(2026, 11, 26, tzinfo=UTC), asked=False)
+    evidence = keep_crash(tmp_path / "crashes", toy, end).read_text()
+    assert "at its start" in evidence and "address already in use" in evidence
 
 
 def test_a_signal_never_reaches_a_process_that_took_over_a_number() -> None:
