@@ -101,5 +101,5 @@ class ExternalEtcd:
 
     def _leaf(self, name: str, usage: Usage, *addresses: str) -> LeafFiles:
         subject = Subject(common_name=name, addresses=addresses, usage=usage)
-        leaf = self._authority.issue(subject, now=self._now, lifetime=timedelta(days=1))
+        leaf = self._authority.issue(subject, now=self._now, lifetime=timedelta(days=90))
         return write_leaf(leaf, self._folder / "certificates", name)

@@ -139,7 +139,11 @@ class KeptBackups:
             history = self.drills.history()
             return len(history) >= count and history[-1].passed
 
-        await until_answered(drilled, seconds)
+        try:
+            await until_answered(drilled, seconds)
+        except TimeoutError:
+            told = await self.troubles(), await self.part.report(), self.part.running, self.drills.history()
+            raise AssertionError(f"no drill number {count} passed: {told}") from None
 
     async def take(self, *, full: bool = False) -> dict[str, Any]:
         """A backup on request; how it ended."""
