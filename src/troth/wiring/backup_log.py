@@ -17,7 +17,7 @@ from troth.core.clock import Clock, to_wire
 from troth.core.db import Database
 from troth.core.errors import PlatformError, TrothError
 from troth.core.state import State
-from troth.data.backups.shipping import Coverage, Look, Shipper
+from troth.data.backups.shipping import Coverage, Look, Seam, Shipper
 from troth.data.backups.slot import make_slot
 from troth.data.backups.spool import Spool
 from troth.data.backups.tool import RECEIVER, SLOT, Access, receiver
@@ -84,6 +84,7 @@ class LogPart:
         self._receivers = 0
         self._since = clock.now()
         self._full = self._lost = False
+        self._seam = Seam()
         self._reached = 0
         self._slotless = ""
 
@@ -192,18 +193,15 @@ class LogPart:
         self._slotless = ""
         if row["slot"] == "lost":
             return await self._mend()
-        return await self._compare(read_lsn(row["kept"])) if row["kept"] else ""
+        return await self._compare(received, read_lsn(row["kept"]) if row["kept"] else None)
 
-    async def _compare(self, kept: int) -> str:
-        """Patroni makes a lost slot anew, often before it was seen to be lost: then the leader keeps the log
-        from somewhere behind what was received, and what lies between never comes."""
-        if not self._reached or kept <= self._reached:
+    async def _compare(self, received: int | None, kept: int | None) -> str:
+        """Where the log goes on, held against where it ended. Patroni makes a lost slot anew, often before it
+        was seen to be lost: then the leader keeps the log from somewhere behind that on."""
+        is_connected = received is not None
+        begins = await asyncio.to_thread(self._spool.begin) if is_connected else kept
+        if not self._seam.go_on(begins, connected=is_connected):
             return ""
-        shipped = self._shipper.reached if self._shipper is not None else 0
-        self._reached = max(self._reached, shipped, await asyncio.to_thread(self._spool.end))
-        if kept <= self._reached:
-            return ""
-        self._reached = kept
         self.tear()
         _log.error("the shipped log has a gap: its slot was made anew")
         return "the log has a gap; its slot was made anew"
@@ -219,7 +217,7 @@ class LogPart:
         self._slotless = ""
         if kept is None:
             return ""
-        return await self._compare(kept) or "the leader had no slot for the log; it was made"
+        return await self._compare(None, kept) or "the leader had no slot for the log; it was made"
 
     async def _connect(self) -> Database:
         if self._replicator is None:
@@ -270,7 +268,7 @@ class LogPart:
             self.problem = f"The log was not shipped within {ROUND_SECONDS:.0f} s; it is tried again."
         else:
             self.problem = ""
-            if receivers == self._receivers:
+            if receivers == self._receivers and not self._seam.is_open:
                 self._coverage.ship(max(looked or 0, shipped.end))
         finally:
             self._shipped_at = time.monotonic()
@@ -285,6 +283,8 @@ class LogPart:
         """Before it is started again. What another leader never had may have been received, and counted."""
         self._receivers += 1
         self._coverage.shipped = 0
+        shipped = self._shipper.reached if self._shipper is not None else 0
+        self._seam.end(max(self._reached, shipped, self._spool.end()))
         if not end.asked:
             self._spool.prepare()
 

@@ -11,7 +11,7 @@ from troth.core.settings import BackupSettings
 from troth.data.backups.manifest import Backup, Catalogue, arrange, data_name, new_id
 from troth.data.backups.retention import judge, old_leftovers, old_log
 from troth.data.backups.schedule import History, due, overdue, wait_after
-from troth.data.backups.shipping import Coverage, Look
+from troth.data.backups.shipping import Coverage, Look, Seam
 from troth.data.backups.spool import Spool, extent, page_before
 from troth.data.backups.tar import BadTar, TarWatch
 from troth.data.backups.wal import PAGE_BYTES, SEGMENT_BYTES, Segment
@@ -242,14 +242,38 @@ def test_what_a_receiver_left_is_set_aside_and_the_longer_of_two_stays(tmp_path:
     assert not spool.is_growing(waiting.growing[0])
 
 
+def test_a_gap_is_seen_where_the_log_goes_on_behind_its_end() -> None:
+    seam = Seam()
+    assert not seam.go_on(900, connected=True), "nothing has ended yet"
+    assert not seam.is_open
+    seam.end(100)
+    assert seam.is_open
+    assert not seam.go_on(80, connected=False)
+    assert not seam.go_on(None, connected=True)
+    assert not seam.go_on(96, connected=True)
+    assert not seam.is_open
+    assert not seam.go_on(500, connected=False), "a receiver that is connected goes on by itself"
+    seam.end(300)
+    assert seam.go_on(400, connected=False)
+    assert not seam.go_on(400, connected=False), "told once"
+    assert seam.go_on(600, connected=False), "the slot was lost again"
+    assert not seam.go_on(592, connected=True)
+    seam.end(700)
+    assert seam.go_on(704, connected=True), "the slot was made anew between two looks"
+
+
 def test_how_far_the_log_that_waits_goes(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.prepare()
-    assert spool.end() == 0
+    assert (spool.begin(), spool.end()) == (None, 0)
     segment_file(spool.folder / f"{Segment(1, 4).name}.partial", b"\1" * 64)
     assert spool.end() == Segment(1, 4).start + 64
     segment_file(spool.folder / Segment(1, 4).name, b"\1" * 64)
     assert spool.end() == Segment(1, 4).end, "its rest is zeros, but the leader has closed it"
+    segment_file(spool.folder / f"{Segment(2, 5).name}.partial", b"\1" * 64)
+    assert spool.begin() == Segment(1, 4).start
+    spool.prepare()
+    assert (spool.begin(), spool.end()) == (None, Segment(2, 5).start + 64)
 
 
 # --- the tar ----------------------------------------------------------------------------------------------

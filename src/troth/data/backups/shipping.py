@@ -75,6 +75,34 @@ class Coverage:
         return self._looks[-1].received if self._looks else None
 
 
+class Seam:
+    """Where one receiver ended, and where the next one goes on: what lies between never arrives; pure.
+
+    A slot may be made anew as often as nobody is connected, and not while somebody is.
+    """
+
+    def __init__(self) -> None:
+        self._ended = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet that the next receiver goes on where the last one ended."""
+        return self._ended > 0
+
+    def end(self, at: int) -> None:
+        """A receiver is gone, and all was received up to here."""
+        self._ended = max(self._ended, at)
+
+    def go_on(self, at: int | None, *, connected: bool) -> bool:
+        """Whether there is a gap in front of `at`: where the leader keeps the log from, or where the receiver
+        that is connected by now began (None: it has nothing yet)."""
+        if not self._ended or at is None:
+            return False
+        is_gap = at > self._ended
+        self._ended = 0 if connected else max(self._ended, at)
+        return is_gap
+
+
 class Shipped(msgspec.Struct, frozen=True):
     """What one round has sent. All that the present receiver has before `end` is in the store by then, as far
     as whole segments tell, which is sooner than the receiver reports it; 0 when none was sent."""

@@ -53,6 +53,11 @@ class Spool:
             tuple(path for path in segments if path.name.endswith(_PARTIAL)),
         )
 
+    def begin(self) -> int | None:
+        """From where on the present receiver has received; None as long as it has nothing."""
+        segments = [segment for path in _files(self.folder) if (segment := _segment_of(path))]
+        return min((segment.start for segment in segments), default=None)
+
     def end(self) -> int:
         """Up to where the log was received that waits here; 0 when there is none."""
         waiting = self.waiting()
