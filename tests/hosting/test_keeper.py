@@ -124,6 +124,23 @@ async def test_a_duty_that_fails_is_a_trouble_until_it_works_again() -> None:
     assert duties.views()[0].last is not None
 
 
+async def test_a_duty_in_which_something_is_cancelled_goes_on_and_one_that_is_to_stop_stops() -> None:
+    rounds = asyncio.Queue[int]()
+
+    async def work() -> str:
+        rounds.put_nowait(rounds.qsize())
+        if rounds.qsize() == 1:
+            raise asyncio.CancelledError
+        await asyncio.sleep(3600)
+        return ""
+
+    duties = Duties((Duty(name="renewal", every=0.01, work=work),), SystemClock())
+    duties.start()
+    await until(lambda: rounds.qsize() == 2)
+    assert duties.troubles() == ("renewal failed: CancelledError",)
+    await asyncio.wait_for(duties.stop(), 5)
+
+
 async def test_a_duty_that_hangs_is_cut_short() -> None:
     async def hang() -> str:
         await asyncio.Event().wait()
