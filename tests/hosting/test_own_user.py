@@ -20,13 +20,14 @@ from troth.hosting.ports import free_ports
 from troth.hosting.wire import encode
 
 TRIES = """
-import ctypes, json, os, pathlib, sys
+import ctypes, json, os, pathlib, sys, threading
 sys.path += sys.argv[3:]
-from troth.hosting import confinement
+from troth.hosting import confinement, own_user
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.wire import decode
 
 instance = decode(pathlib.Path(sys.argv[1]).read_bytes(), InstanceFile)
+own_user.TASKS = 20
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl(1, 9, 0, 0, 0)
 if sys.argv[2] == "alone":  # what its user may do, without any other means
@@ -70,6 +71,9 @@ attempt("home", lambda: os.environ["HOME"])
 rows = open("/proc/self/status").read().splitlines()
 sets = {row.split()[1] for row in rows if row.startswith(("CapEff", "CapPrm", "CapInh", "CapBnd"))}
 said["capabilities"] = sorted(sets)
+over = threading.Event()
+attempt("thirty threads", lambda: [threading.Thread(target=over.wait).start() for _ in range(30)])
+over.set()
 print(json.dumps(said))
 """
 
@@ -150,7 +154,8 @@ def test_it_is_a_user_of_its_own_and_reaches_its_own_files_alone(place: Place) -
     said = place.try_it(user)
     if any("mount namespaces" in words for words in said["held"]):
         pytest.skip("this machine forbids mount namespaces")
-    assert f"user {user}" in said["held"]
+    assert f"user {user} with 20 processes" in said["held"]
+    assert said["thirty threads"] == "RuntimeError"
     assert said["who"] == [user, user]
     assert set(said["capabilities"]) == {"0" * 16}
     assert said["dies with"] == 9

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -21,6 +22,10 @@ from troth.hosting.instance_file import InstanceFile
 
 _FIRST_NUMBER, _NUMBERS = 1_900_000_000, 1 << 24
 """Above what distributions, containers and systemd give out (systemd's table of user ids)."""
+
+TASKS = 2048
+"""Processes and threads of one application, in all of its instances together: the kernel counts by user, and
+counts nobody's that stays root."""
 
 _CLONE_NEWNS = 0x20000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 1 << 14, 1 << 18
@@ -48,11 +53,12 @@ def become(instance: InstanceFile, python: Iterable[Path]) -> str:
     parent = os.getppid()
     _see_its_own_alone(instance, instance.user)
     empty_bounding_set()
+    resource.setrlimit(resource.RLIMIT_NPROC, (TASKS, TASKS))
     _take(instance.user)
     _die_with(parent)
     if instance.temporary is not None:
         os.environ["HOME"] = str(instance.temporary)
-    return f"user {instance.user}"
+    return f"user {instance.user} with {TASKS} processes"
 
 
 def empty_bounding_set() -> None:
