@@ -33,9 +33,9 @@ async def handed(tmp_path: Path) -> AsyncGenerator[Handed]:
     assert processes.marked(processes.prefix(tmp_path)) == ()
 
 
-def keeper(handed: Handed) -> Supervisor:
+def keeper(handed: Handed, seconds: float = 10.0) -> Supervisor:
     """Another keeper, with what it is given."""
-    first = handed.take()
+    first = handed.take(seconds)
     return Supervisor(handed.folder, handed.folder / "crashes", isolation.probe(), driver=first)
 
 
@@ -145,6 +145,22 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(handed: Handed) ->
         supervisor.start(spec(handed.folder, "true", environment={"PATH": "/usr/bin:/bin", "B": "x" * 2**20}))
     assert len(supervisor.driver.kept()) == 0
     assert supervisor.start(spec(handed.folder, "exec sleep 60")).pid
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys(handed: Handed) -> None:
+    supervisor = keeper(handed, seconds=3.0)
+    before = supervisor.start(spec(handed.folder, "exec sleep 60", name="before"))
+    handed.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(PlatformError, match="takes too long"):
+        supervisor.start(spec(handed.folder, "exec sleep 60"))
+    handed.process.send_signal(signal.SIGCONT)
+    toy = supervisor.start(spec(handed.folder, "exec sleep 60"))
+    await until(lambda: {row.pid for row in processes.marked(f"{handed.folder}|toy|")} == {toy.pid})
+    assert processes.read(before.pid or 0) is not None
+    once = supervisor.start(spec(handed.folder, "exit 7"), restart=None)
+    end = await asyncio.wait_for(once.wait(), 10)
+    assert end is not None
+    assert end.status == 7
 
 
 async def test_a_keeper_that_never_stood_is_not_started_again(handed: Handed) -> None:

@@ -39,13 +39,13 @@ class Handed:
             start_new_session=True,
         )
 
-    def take(self) -> FirstProcess:
-        """What the next keeper is given."""
+    def take(self, seconds: float = 10.0) -> FirstProcess:
+        """What the next keeper is given; it waits so long for an answer."""
         connection, _ = self._listener.accept()
         with connection:
             pid, (number,), _, _ = socket.recv_fds(connection, 64, 1)
         self.pid = int(pid)
-        self._given.append(FirstProcess(socket.socket(fileno=number), isolation.probe()))
+        self._given.append(FirstProcess(socket.socket(fileno=number), isolation.probe(), seconds))
         return self._given[-1]
 
     def kill_keeper(self) -> None:

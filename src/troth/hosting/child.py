@@ -71,7 +71,7 @@ class OwnChildren:
 
 def cannot_start(spec: ProcessSpec, error: OSError) -> PlatformError:
     """The system's reason, for a person."""
-    reason = os.strerror(error.errno or 0)
+    reason = os.strerror(error.errno) if error.errno else "it takes too long"
     return PlatformError(f"{spec.name} cannot start: {reason}.", detail=str(error))
 
 

@@ -1,6 +1,7 @@
 """Processes as children of the platform's first process (`hosting.init`): they outlive the keeper, and the
 keeper that is started next takes them over."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -28,9 +29,10 @@ class FirstProcess:
 
     kind = "process"
 
-    def __init__(self, line: socket.socket, machine: isolation.Machine) -> None:
-        self._line, self._machine = line, machine
-        line.settimeout(_SECONDS)
+    def __init__(self, line: socket.socket, machine: isolation.Machine, seconds: float = _SECONDS) -> None:
+        self._line, self._machine, self._asked = line, machine, 0
+        self._late: set[bytes] = set()
+        line.settimeout(seconds)
 
     def start(self, about: About) -> Child:
         """See `Driver.start`."""
@@ -108,14 +110,37 @@ class FirstProcess:
         if any(b"\0" in field for field in fields):
             raise OSError(22, "a zero byte in a field")
         given = [] if descriptor is None else [descriptor]
-        socket.send_fds(self._line, [b"\0".join(fields)], given)
-        packet, descriptors, _, _ = socket.recv_fds(self._line, _PACKET, 1, socket.MSG_CMSG_CLOEXEC)
-        word, *answer = packet.split(b"\0")
+        self._asked += 1
+        tag = b"%d" % self._asked
+        socket.send_fds(self._line, [b"\0".join((tag, *fields))], given)
+        try:
+            word, answer, descriptors = self._receive(tag)
+        except TimeoutError:
+            self._late |= {tag} if fields[0] == b"start" else set()
+            raise
         if word == b"no":
             raise OSError(int(answer[0]), os.strerror(int(answer[0])))
         if word not in (b"ok", b"end"):
             raise ConnectionResetError("the first process does not answer")
         return answer, descriptors[0] if descriptors else None
+
+    def _receive(self, tag: bytes) -> tuple[bytes, list[bytes], list[int]]:
+        """The answer to this question. Those to earlier ones came too late: a process that was started for
+        nobody is ended, for another one was started instead."""
+        while True:
+            packet, descriptors, _, _ = socket.recv_fds(self._line, _PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+            told, word, *answer = packet.split(b"\0") if packet else (tag, b"")
+            if told == tag:
+                return word, answer, descriptors
+            for descriptor in descriptors:
+                if told in self._late:
+                    _end(descriptor)
+                os.close(descriptor)
+
+
+def _end(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def find_first(machine: isolation.Machine) -> FirstProcess | None:

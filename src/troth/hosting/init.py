@@ -8,11 +8,11 @@ that says that it leaves, or never said that it stands, is not: then all ends, a
 
 Nothing of the platform outlives this process: `contained` (PID 1 of a PID namespace) the kernel sees to that,
 `alone` it ends its descendants itself. With `lifeline`, standard input is a pipe held open by whoever wants
-the platform to live: a byte on it asks for a clean stop; when it closes, even by SIGKILL, everything ends at
-once.
+the platform to live: a byte on it asks for a clean stop; when it closes, even by SIGKILL, everything ends.
 
 The keeper asks over a socket of its own (`TROTH_FIRST` is its number), in packets of fields between zero
-bytes; one packet answers. A log's descriptor comes beside `start`, a pidfd(2) goes beside what is described:
+bytes; one packet answers, and both begin with a number of the keeper's choice. A log's descriptor comes
+beside `start`, a pidfd(2) goes beside what is described:
 
     start ABOUT FOLDER COUNT ARGUMENT … NAME=VALUE …   ok NUMBER PID BEGAN
     row PLACE                                          ok NUMBER PID BEGAN STATUS ABOUT | end
@@ -194,6 +194,7 @@ class First:
         if not packet:
             self._hang_up()
             return
+        tag, *fields = packet.split(b"\0")
         descriptors = [
             int.from_bytes(data[place : place + 4], sys.byteorder)
             for level, kind, data in beside
@@ -203,14 +204,14 @@ class First:
         try:
             if flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC):
                 raise OSError(errno.EMSGSIZE, "the request is too long")
-            answer, given = self._do(packet.split(b"\0"), descriptors)
+            answer, given = self._do(fields, descriptors)
         except (OSError, ValueError, KeyError, IndexError) as error:
             number = error.errno if isinstance(error, OSError) else errno.EINVAL
             answer, given = [b"no", b"%d" % (number or errno.EINVAL)], None
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._tell(line, answer, given)
+        self._tell(line, [tag, *answer], given)
 
     def _tell(self, line: _socket.socket, answer: list[bytes], given: int | None) -> None:
         data = b"" if given is None else given.to_bytes(4, sys.byteorder)

@@ -226,8 +226,9 @@ class Supervisor:
         return supervised
 
     def find_kept(self, spec: ProcessSpec) -> Kept | None:
-        """What an earlier keeper started exactly so, and nobody has taken over yet."""
-        return next((one for one in self.kept if one.about.spec == spec), None)
+        """What an earlier keeper started exactly so, and nobody has taken over yet: the last one, for what it
+        started before, and never heard of again, has ended."""
+        return next((one for one in reversed(self.kept) if one.about.spec == spec), None)
 
     async def end_kept(self, matching: Callable[[ProcessSpec], bool]) -> tuple[str, ...]:
         """Stop what an earlier keeper left and nobody takes over; returns its names."""
