@@ -308,7 +308,7 @@ def test_the_environment_of_a_person_reaches_no_process(plain: Platform) -> None
 
 def test_logs_show_one_process_and_refuse_a_name_that_is_none(plain: Platform) -> None:
     plain.run("up", "--detach")
-    logs = plain.run("logs", "keeper")
+    logs = plain.run("logs", "keeper", "-n", "1000")
     assert "everything stands after" in logs.stdout
     wrong = plain.run("logs", "nothing")
     assert wrong.returncode == 2
