@@ -159,13 +159,38 @@ async def test_streams_that_have_begun_take_no_place(pulse: PulseFile) -> None:
     busy = Busy()
     busy.answer.set()
     gate = Gate(busy, Teller(pulse.path))
-    streams = [Caller(gate) for _ in range(500)]
-    await asyncio.sleep(0)
+    streams: list[Caller] = []
+    for _ in range(10):
+        together = [Caller(gate) for _ in range(50)]
+        await until(lambda together=together: all(one.status for one in together))
+        streams += together
     assert {one.status for one in streams} == {200}
     said = await told(gate, pulse)
     assert (said.waiting, said.in_flight) == (0, 500)
     busy.let_go.set()
     await asyncio.gather(*(one.task for one in streams))
+
+
+async def test_a_flood_for_an_application_that_never_waits_is_refused_before_it_is_worked_off(
+    pulse: PulseFile,
+) -> None:
+    """It would be through with each before the next is seen: none too many, and the last waits for all."""
+    worked: list[str] = []
+
+    async def computes(scope: Message, receive: Receive, send: Send) -> None:
+        worked.append(party_of(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    gate = Gate(computes, Teller(pulse.path))
+    flood = [Caller(gate) for _ in range(300)]
+    quiet = [Caller(gate, host=b"b.example") for _ in range(5)]
+    await asyncio.sleep(0)
+    assert sum(one.status == 503 for one in flood) == 204
+    assert worked == []
+    await asyncio.gather(*(one.task for one in (*flood, *quiet)))
+    assert {one.status for one in quiet} == {200}
+    assert len(worked) == 96 + 5
 
 
 async def test_an_application_that_fails_gives_its_place_back(pulse: PulseFile) -> None:

@@ -31,12 +31,17 @@ def make():
     return app
 """
 
+COMPUTING = APPLICATION.replace(
+    "    await asyncio.sleep(0.5)\n",
+    "    end = time.monotonic() + 0.008\n    while time.monotonic() < end:\n        pass\n",
+).replace("import asyncio", "import time")
+
 SPIKE = 20 * round(Policy(least=1, most=1).target)
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
-    stage = Stage(tmp_path, APPLICATION)
+async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncGenerator[Stage]:
+    stage = Stage(tmp_path, getattr(request, "param", APPLICATION))
     stage.start()
     await stage.until_ready()
     yield stage
@@ -87,4 +92,24 @@ async def test_a_flood_for_one_domain_is_refused_there_and_nowhere_else(
     told = stage.pulse.read()
     assert told is not None and told.failed == 0, "what was refused is no error of the instance"
     assert await stage.probe().is_ready(stage.endpoint), "it is busy, and not ill"
+    tell(capsys, f"{counted[503]} of {SPIKE} refused; ten of another domain served within {seconds:.1f} s")
+
+
+@pytest.mark.parametrize("stage", [COMPUTING], indirect=True, ids=["computing"])
+async def test_a_flood_on_an_application_that_never_waits_does_not_queue_others_behind_it(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """320 times 8 ms of computing: whoever came after them would wait for two seconds and a half."""
+    edge = Edge(stage)
+    flood = [await edge.connect() for _ in range(SPIKE)]
+    quiet = [await edge.connect() for _ in range(10)]
+    flooding = [asyncio.ensure_future(edge.ask(stream, "flood.example")) for stream in flood]
+    await asyncio.wait(flooding, return_when=asyncio.FIRST_COMPLETED)
+    began = time.monotonic()
+    served = await asyncio.gather(*(edge.ask(stream, "quiet.example") for stream in quiet))
+    seconds = time.monotonic() - began
+    counted = Counter(await asyncio.gather(*flooding))
+    assert served == [200] * 10
+    assert counted[200] + counted[503] == SPIKE
+    assert counted[503] > 0
     tell(capsys, f"{counted[503]} of {SPIKE} refused; ten of another domain served within {seconds:.1f} s")

@@ -21,6 +21,7 @@ class Others:
         self.failures: list[str] = []
         self.times: list[float] = []
         self.pause = 0.0
+        self.over = asyncio.Event()
         self._last = time.monotonic()
 
     @property
@@ -42,7 +43,7 @@ class Others:
         """One request after the other; nothing is tried again."""
         async with contextlib.AsyncExitStack() as stack:
             browser = await stack.enter_async_context(world.browser())
-            while True:
+            while not self.over.is_set():
                 began = time.monotonic()
                 try:
                     if new_connections:
@@ -67,6 +68,5 @@ async def others(world: World) -> AsyncGenerator[Others]:
         yield seen
         await seen.answered(4)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        seen.over.set()  # each ends the request that it is at
+        await asyncio.gather(*tasks)

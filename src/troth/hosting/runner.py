@@ -102,6 +102,10 @@ class Gate:
             await send(message)
 
         try:
+            # Whoever came meanwhile is counted, and refused, before this one is worked on. Of those that an
+            # application answers without ever waiting, each would be through before the next is seen: none
+            # would be too many, and the last of a thousand would wait for all.
+            await asyncio.sleep(0)
             await self._application(scope, receive, self._closing(scope, begun))
         finally:
             if holds:
