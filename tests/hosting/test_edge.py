@@ -185,3 +185,11 @@ def test_every_listener_bounds_what_a_client_can_make_it_hold() -> None:
         assert server["read_min_rate"] == 500
         times = ("read_header_timeout", "read_idle_timeout", "write_idle_timeout", "idle_timeout")
         assert [server[name] for name in times] == ["10000ms", "15000ms", "30000ms", "120000ms"]
+
+
+def test_an_edge_in_a_network_of_its_own_takes_the_sockets_that_it_is_handed_and_visits_on_loopback() -> None:
+    found = servers(msgspec.structs.replace(STATE, address="0.0.0.0", handed=True))  # noqa: S104
+    assert found["public"]["listen"] == ["fd/3", "fdgram/4", "127.0.0.1:8443"]
+    assert found["public"]["listen_protocols"] == [["h1", "h2"], ["h3"], ["h1", "h2"]]
+    assert found["redirect"]["listen"] == ["fd/5", "127.0.0.1:8080"]
+    assert found["private"]["listen"] == servers()["private"]["listen"]

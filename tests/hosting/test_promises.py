@@ -6,7 +6,7 @@ import pytest
 
 from troth.core.process import Endpoint
 from troth.core.reach import PublicFace
-from troth.hosting.promises import Answering, Listener, judge_listeners
+from troth.hosting.promises import Answering, Listener, judge_apart, judge_listeners
 from troth.hosting.tls.hsts import judge_hsts
 
 FACE = PublicFace(
@@ -45,6 +45,41 @@ def test_a_private_port_that_answers_at_a_public_address_breaks_the_network_prom
     assert "none of their ports answers at 203.0.113.5" in (
         judge_listeners((EDGE, DATABASE), FACE, Answering(("203.0.113.5",), ())).evidence
     )
+
+
+APART = (
+    Listener("caddy", "tcp", Endpoint("0.0.0.0", 8443), "public"),  # noqa: S104
+    Listener("caddy", "udp", Endpoint("0.0.0.0", 8443), "public"),  # noqa: S104
+    Listener("caddy", "tcp", Endpoint("127.0.0.1", 8443), "edge"),
+    Listener("postgres", "tcp", Endpoint("127.0.0.1", 40001), "private"),
+)
+TRIED = Answering(("127.0.0.1", "203.0.113.5"), ())
+
+
+def test_a_network_of_its_own_with_only_the_edge_outside_is_proved() -> None:
+    finding = judge_apart(APART, FACE, TRIED)
+    assert finding.verdict == "proved"
+    assert "1 private sockets" in finding.evidence
+    assert "127.0.0.1, 203.0.113.5" in finding.evidence
+
+
+def test_a_private_socket_or_answer_in_this_machines_network_breaks_it_even_on_loopback() -> None:
+    strange = Listener("postgres", "tcp", Endpoint("127.0.0.1", 40002), "public")
+    assert "127.0.0.1:40002" in (found := judge_apart((*APART, strange), FACE, TRIED)).evidence
+    assert found.verdict == "broken"
+    answered = Answering(("127.0.0.1",), (Endpoint("127.0.0.1", 40001),))
+    assert judge_apart(APART, FACE, answered).verdict == "broken"
+
+
+def test_a_network_of_its_own_is_not_proved_without_seeing_both_sides() -> None:
+    assert judge_apart(APART[:2], FACE, TRIED).verdict == "unknown"
+    assert judge_apart(APART[2:], FACE, TRIED).verdict == "unknown"
+
+
+def test_without_a_network_of_its_own_the_evidence_says_why() -> None:
+    finding = judge_listeners((EDGE, DATABASE), FACE, not_apart="the platform does not run as root")
+    assert finding.verdict == "unknown"
+    assert finding.evidence.endswith("not set up on this machine: the platform does not run as root.")
 
 
 def test_seeing_no_socket_at_all_proves_nothing() -> None:

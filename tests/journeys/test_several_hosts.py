@@ -26,7 +26,8 @@ async def test_the_platform_runs_on_three_other_hosts(tmp_path: Path) -> None:
         hosts = Hosts(tmp_path, made)
         here = made.host(CLIENT)
         state = tmp_path / "state"
-        up = here.run(str(TROTH), "up", "--config", str(described(hosts)), "--state", str(state))
+        options = ("--config", str(described(hosts)), "--state", str(state), "--network", "loopback")
+        up = here.run(str(TROTH), "up", *options)
         try:
             for number in NUMBERS:
                 hosts.start(number)

@@ -77,6 +77,9 @@ async def until(
 class Troth:
     """One platform on one state folder."""
 
+    network = "loopback"
+    """Tests reach private ports from this machine's own network."""
+
     def __init__(self, root: Path, *, members: int) -> None:
         self.state = State(root)
         self.members = members
@@ -94,6 +97,7 @@ class Troth:
         return (
             *("--config", str(config), "--state", str(self.state.root), "--members", str(self.members)),
             *("--https-port", str(self.https_port), "--http-port", str(self.http_port)),
+            *("--network", self.network),
         )
 
     def up(self, *options: str) -> Done:

@@ -18,6 +18,7 @@ from troth.hosting.supervisor import Supervisor
 from troth.wiring.blueprint import WebConfiguration, service_of
 from troth.wiring.certificates import Certificates
 from troth.wiring.database import DatabasePart
+from troth.wiring.private_network import PrivateNetwork
 from troth.wiring.services import ServicesPart
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "residents" / "troth.toml"
@@ -128,6 +129,7 @@ async def test_after_a_replacement_that_failed_half_way_the_living_keep_their_ce
         ports=ports,
         private=private_ports(),
         web=nobody,
+        network=PrivateNetwork(settings, room.state, room.supervisor),
     )
     app = next(iter(settings.apps))
     hall = Hall(app, part._blueprint.prepare)  # pyright: ignore[reportPrivateUsage]

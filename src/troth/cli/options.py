@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ StateFolder = Annotated[
         help="The folder for everything the platform writes: keys, data, logs.",
     ),
 ]
+NetworkChoice = Literal["auto", "namespace", "loopback"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="The customer, by short name.")]
 

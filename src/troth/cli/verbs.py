@@ -23,7 +23,7 @@ from troth.cli import (
     user,
 )
 from troth.cli.options import STATE as _STATE
-from troth.cli.options import Json, StateFolder, find_config
+from troth.cli.options import Json, NetworkChoice, StateFolder, find_config
 
 app = typer.Typer(
     name="troth",
@@ -88,6 +88,10 @@ def up(
     ] = False,
     https_port: HttpsPort = None,
     http_port: HttpPort = None,
+    network: Annotated[
+        NetworkChoice | None,
+        typer.Option("--network", help="Where the private side stands; see [network] in troth.toml."),
+    ] = None,
 ) -> None:
     """Start the platform and stay with it until Ctrl-C."""
     from troth.cli.up import bring_up
@@ -99,6 +103,7 @@ def up(
         members=members,
         https_port=https_port,
         http_port=http_port,
+        network=network,
     )
     raise typer.Exit(bring_up(launch, detach=detach))
 

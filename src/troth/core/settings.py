@@ -40,6 +40,16 @@ class EdgeSettings(_Table, frozen=True, kw_only=True):
     http_port: Port | None = None
 
 
+PrivateNetwork = Literal["auto", "namespace", "loopback"]
+
+
+class NetworkSettings(_Table, frozen=True, kw_only=True):
+    """`private`: whether everything but the edge's public ports stands in a network of its own. `auto`
+    wherever the platform runs as root and the machine allows it; `namespace` refuses to start elsewhere."""
+
+    private: PrivateNetwork = "auto"
+
+
 class DatabaseSettings(_Table, frozen=True, kw_only=True):
     """`members` is the size of the replica set; `binaries` a folder with PostgreSQL's programs.
 
@@ -346,6 +356,7 @@ class Document(_Table, frozen=True, kw_only=True):
     outgoing: OutgoingSettings = OutgoingSettings()
     backup: BackupSettings | None = None
     firewall: FirewallSettings = FirewallSettings()
+    network: NetworkSettings = NetworkSettings()
     regions: dict[str, RegionSettings] = {}
     places: dict[str, PlaceSettings] = {}
     tenants: dict[str, TenantSettings]

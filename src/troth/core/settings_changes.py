@@ -97,6 +97,7 @@ RULES: Mapping[KeyPath, Rule] = {
     ("outgoing",): _LIVE,
     ("backup",): Rule("restart", "a backup or a drill of one may be under way"),
     **{("backup", name): _LIVE for name in _OF_BACKUPS},
+    ("network",): Rule("restart", "networks are made at the start"),
     ("firewall",): Rule("live", "comes into force with troth firewall apply"),
     ("regions",): _LIVE,
     ("places",): _LIVE,

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 _CHUNK = 4 * 1024 * 1024
+_NAMESPACE = Path("/proc/self/ns/net")
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -58,12 +59,14 @@ def search(root: Path, marker: str) -> Search:
 
 
 def _regular_files(root: Path) -> Iterator[Path]:
+    namespaces = _NAMESPACE.stat().st_dev
     for path in sorted(root.rglob("*")):
         try:
-            mode = path.lstat().st_mode
+            found = path.lstat()
         except FileNotFoundError:
             continue
-        if stat.S_ISREG(mode):
+        # The name of a namespace (namespaces(7)) looks like a file and holds no bytes.
+        if stat.S_ISREG(found.st_mode) and found.st_dev != namespaces:
             yield path
 
 

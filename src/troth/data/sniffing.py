@@ -5,6 +5,7 @@ packets from or to the ports that were asked for leave the kernel.
 """
 
 import ctypes
+import os
 import select
 import socket
 import struct
@@ -40,13 +41,20 @@ def may_capture() -> bool:
 
 
 class Sniffer:
-    """Feeds what passes on loopback to `traffic` from a thread of its own, until `stop`.
+    """Feeds what passes on loopback, or `everywhere`, to `traffic` from a thread of its own, until `stop`.
 
     At most `most` packets are taken; the capture then ends by itself, and nothing that came later counts as
     lost. Raises PermissionError without CAP_NET_RAW.
     """
 
-    def __init__(self, traffic: Traffic, ports: Iterable[int] | None, *, most: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        ports: Iterable[int] | None,
+        *,
+        most: int = 1_000_000,
+        everywhere: bool = False,
+    ) -> None:
         self._traffic = traffic
         self._most = most
         self._stop = threading.Event()
@@ -54,7 +62,7 @@ class Sniffer:
         self._dropped = 0
         self._socket = _open()
         try:
-            _prepare(self._socket, ports)
+            _prepare(self._socket, ports, everywhere)
         except BaseException:
             self._socket.close()
             raise
@@ -86,8 +94,10 @@ class Sniffer:
                 if self._stop.is_set():
                     break
                 continue
-            size = self._socket.recv_into(buffer)
+            size, where = self._socket.recvfrom_into(buffer)
             taken += 1
+            if where[0] == LOOPBACK and where[2] == socket.PACKET_OUTGOING:
+                continue
             packet = read_packet(bytes(view[:size]))
             if packet is not None:
                 self._traffic.take(packet)
@@ -111,16 +121,27 @@ def _open() -> socket.socket:
     return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
 
 
-def _prepare(capture: socket.socket, ports: Iterable[int] | None) -> None:
+def _prepare(capture: socket.socket, ports: Iterable[int] | None, everywhere: bool) -> None:
     try:
         capture.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCED, BUFFER)
     except PermissionError:
         capture.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    # On loopback the kernel shows each packet twice, as it leaves and as it arrives.
-    capture.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+    # On loopback the kernel shows each packet twice, as it leaves and as it arrives; on a cable only once.
+    capture.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, int(not everywhere))
     if ports is not None:
         _attach(capture, port_filter(sorted(ports)))
-    capture.bind((LOOPBACK, _EVERYTHING))
+    if everywhere:
+        _bind_everywhere(capture)
+    else:
+        capture.bind((LOOPBACK, _EVERYTHING))
+
+
+def _bind_everywhere(capture: socket.socket) -> None:
+    """To every interface of the network that this process is in: struct sockaddr_ll with none (packet(7))."""
+    address = struct.pack("=H2sI12x", socket.AF_PACKET, _EVERYTHING.to_bytes(2, "big"), 0)
+    held = ctypes.create_string_buffer(address, len(address))
+    if ctypes.CDLL(None, use_errno=True).bind(capture.fileno(), held, len(address)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _attach(capture: socket.socket, program: bytes) -> None:

@@ -11,7 +11,7 @@ from troth.hosting.edge_demand import authorities, automation, gate_routes, poli
 from troth.hosting.edge_limits import Limits, bounds
 from troth.hosting.edge_logs import logs
 from troth.hosting.edge_routes import error_routes, private_routes, public_routes, redirect_routes
-from troth.hosting.edge_state import EdgeState, OnDemand
+from troth.hosting.edge_state import VISITED, EdgeState, OnDemand
 
 Json = dict[str, Any]
 
@@ -30,6 +30,9 @@ CIPHERS = [
 
 CURVES = ["x25519mlkem768", "x25519", "secp256r1", "secp384r1"]
 """The hybrid first: what is recorded today stays secret from a quantum computer of tomorrow."""
+
+HANDED = ("fd/3", "fdgram/4", "fd/5")
+"""The sockets that an edge in a network of its own is started with: HTTPS, HTTP/3 and HTTP (door.py)."""
 
 _PRIVATE_TAG = "private"
 
@@ -69,10 +72,10 @@ def _admin(state: EdgeState) -> Json:
     }
 
 
-def _server(listen: str, routes: list[Json], protocols: list[str], limits: Limits) -> Json:
+def _server(listen: list[str], routes: list[Json], protocols: list[str], limits: Limits) -> Json:
     """What all servers have in common."""
     return {
-        "listen": [listen],
+        "listen": listen,
         "routes": routes,
         "protocols": protocols,
         "automatic_https": {"disable": True},
@@ -81,8 +84,12 @@ def _server(listen: str, routes: list[Json], protocols: list[str], limits: Limit
 
 
 def _public(state: EdgeState) -> Json:
-    place = _address(state.address, state.https_port)
-    server = _server(place, public_routes(state), ["h1", "h2", "h3"], state.limits)
+    listen = [_address(state.address, state.https_port)]
+    if state.handed:
+        listen = [*HANDED[:2], _address(VISITED, state.https_port)]
+    server = _server(listen, public_routes(state), ["h1", "h2", "h3"], state.limits)
+    if state.handed:
+        server["listen_protocols"] = [["h1", "h2"], ["h3"], ["h1", "h2"]]
     # Without a policy for a name, or without a name at all, the handshake fails: no certificate is shown.
     names = [d.name for d in state.domains]
     told = [_policy(names, names)] if names else []
@@ -106,11 +113,14 @@ def _asking_policy(state: EdgeState) -> list[Json]:
 
 
 def _redirect(state: EdgeState) -> Json:
-    return _server(_address(state.address, state.http_port), redirect_routes(state), ["h1"], state.limits)
+    listen = [_address(state.address, state.http_port)]
+    if state.handed:
+        listen = [HANDED[2], _address(VISITED, state.http_port)]
+    return _server(listen, redirect_routes(state), ["h1"], state.limits)
 
 
 def _private(state: EdgeState) -> Json:
-    server = _server(str(state.private.endpoint), private_routes(state), ["h1", "h2"], state.limits)
+    server = _server([str(state.private.endpoint)], private_routes(state), ["h1", "h2"], state.limits)
     policy = _policy([], [_PRIVATE_TAG])
     policy["protocol_min"] = "tls1.3"
     policy["client_authentication"] = {
@@ -126,7 +136,7 @@ def _private(state: EdgeState) -> Json:
 
 
 def _gate(state: EdgeState, demand: OnDemand) -> Json:
-    server = _server(str(demand.gate), gate_routes(state, demand), ["h1"], state.limits)
+    server = _server([str(demand.gate)], gate_routes(state, demand), ["h1"], state.limits)
     server["tls_connection_policies"] = [{**_policy([], [_PRIVATE_TAG]), "protocol_min": "tls1.3"}]
     server["strict_sni_host"] = False
     return server

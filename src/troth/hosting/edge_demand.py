@@ -9,7 +9,7 @@ from typing import Any
 
 from troth.core.hostname import LOCAL_SUFFIXES
 from troth.hosting.edge_proxy import ask_known
-from troth.hosting.edge_state import ALIAS_PATTERN, SERVICES, Acme, EdgeState, OnDemand
+from troth.hosting.edge_state import ALIAS_PATTERN, SERVICES, VISITED, Acme, EdgeState, OnDemand
 
 Json = dict[str, Any]
 
@@ -68,7 +68,8 @@ def authorities(demand: OnDemand) -> Json:
 
 
 def _acme(state: EdgeState, acme: Acme) -> Json:
-    bind = {"bind_host": state.address}
+    # Where the edge listens itself, which then answers: no other socket is opened for a challenge.
+    bind = {"bind_host": VISITED if state.handed else state.address}
     return {
         "module": "acme",
         "ca": acme.directory,

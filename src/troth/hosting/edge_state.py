@@ -19,6 +19,9 @@ MEBIBYTE = 1024 * 1024
 ALIAS_PATTERN = f"(?i)^{re.escape(MUTUAL_TLS_PREFIX)}"
 """A name that is a domain's alias for mutual TLS."""
 
+VISITED = "127.0.0.1"
+"""Where an edge in a network of its own awaits the platform's visits."""
+
 SERVICES = "services.troth.internal"
 """The private name space of services: never resolved, only compared with certificates."""
 
@@ -102,7 +105,8 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     `client` is the edge's certificate of the `callers` authority, shown to instances, whose certificates are
     checked against `instances_ca` and `service_name`. `storage` is the folder that Caddy may write to,
     `access_log` and `log` are files that it rolls itself. Of so many parts of `core.tracing.STEPS` of all
-    requests a trace is made.
+    requests a trace is made. In a network of its own the edge is `handed` its public sockets, and the
+    platform's own visits come to its loopback.
     """
 
     address: str
@@ -121,6 +125,7 @@ class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
     on_demand: OnDemand | None = None
     traced: int = 0
     limits: Limits = Limits()
+    handed: bool = False
 
     @property
     def aliases(self) -> tuple[EdgeDomain, ...]:

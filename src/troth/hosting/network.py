@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from troth.core.process import Endpoint
+from troth.core.state import State
 from troth.hosting import processes
+from troth.hosting.private_network import crossing
 from troth.hosting.promises import Answering, Listener
 
 _LISTEN = "0A"
@@ -22,15 +24,20 @@ _AT_ONCE = 50
 def listeners(state: Path) -> tuple[Listener, ...]:
     """Every listening TCP socket and bound UDP socket of the platform on this state folder."""
     owners = _owners(processes.marked(processes.prefix(state)))
-    found = (row for name, wanted in _TABLES for row in _read_table(name, wanted))
-    mine = (Listener(owners[inode], protocol, place) for protocol, place, inode in found if inode in owners)
-    return tuple(sorted(mine, key=lambda one: (one.process, one.endpoint.port, one.protocol)))
+    apart = crossing.is_private(State(state))
+    mine = (
+        Listener(owners[inode], protocol, place, (side or "private") if apart else "")
+        for side, tables in crossing.tables(State(state), dict(_TABLES))
+        for protocol, place, inode in _rows(tables, _TABLES)
+        if inode in owners
+    )
+    return tuple(sorted(mine, key=lambda one: (one.process, one.endpoint.port, one.protocol, one.side)))
 
 
 def every_listener() -> tuple[Endpoint, ...]:
-    """Every listening TCP socket of this machine, whosever it is."""
-    tables = (row for name, wanted in _TABLES[:2] for row in _read_table(name, wanted))
-    return tuple(place for _, place, _ in tables)
+    """Every listening TCP socket of the network that the calling thread is in, whosever it is."""
+    names = dict(_TABLES[:2])
+    return tuple(place for _, place, _ in _rows(crossing.own_tables(names), _TABLES[:2]))
 
 
 async def answering(addresses: tuple[str, ...], ports: tuple[int, ...]) -> Answering:
@@ -67,12 +74,10 @@ def parse_address(text: str) -> Endpoint:
     return Endpoint(str(mapped or address), int(port, 16))
 
 
-def _read_table(name: str, wanted: str) -> Iterable[tuple[str, Endpoint, str]]:
-    try:
-        text = Path(f"/proc/net/{name}").read_text()
-    except OSError:  # a kernel without IPv6
-        return ()
-    return ((name.removesuffix("6"), place, inode) for place, inode in parse_table(text, wanted))
+def _rows(tables: dict[str, str], wanted: tuple[tuple[str, str], ...]) -> Iterable[tuple[str, Endpoint, str]]:
+    for name, condition in wanted:
+        for place, inode in parse_table(tables.get(name, ""), condition):
+            yield name.removesuffix("6"), place, inode
 
 
 def _owners(found: tuple[processes.Process, ...]) -> dict[str, str]:

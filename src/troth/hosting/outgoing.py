@@ -14,8 +14,10 @@ import msgspec
 import psutil
 
 from troth.core.process import Endpoint
+from troth.core.state import State
 from troth.hosting import processes, sock_diag
 from troth.hosting.network import parse_address
+from troth.hosting.private_network import crossing
 
 _LISTEN = "0A"
 _CONNECTED = frozenset({"01", "02", "04", "05", "08", "09", "0B"})
@@ -65,7 +67,8 @@ class Lookout:
 
     def look(self, is_declared: Callable[[Endpoint], bool]) -> tuple[Outgoing, ...]:
         """The connections of the platform's processes to places that are not declared."""
-        strange = [row for row in _leaving() if row.inode != _NOBODYS and not is_declared(row.remote)]
+        rows = _everywhere(State(self._state))
+        strange = [row for row in rows if row.inode != _NOBODYS and not is_declared(row.remote)]
         now = self._ticks()
         known = {row.inode: held for row in strange if (held := self._known.get(row.inode)) is not None}
         self._known = known
@@ -101,6 +104,15 @@ class _Holder(msgspec.Struct, frozen=True):
 def outgoing(state: Path) -> tuple[Outgoing, ...]:
     """All of them at this moment, wherever they lead."""
     return Lookout(state).look(lambda _: False)
+
+
+def _everywhere(state: State) -> Iterable[Connection]:
+    """In this process's network, and where the platform has networks of its own in each of them."""
+    found = list(_leaving())
+    for path in crossing.others(state):
+        with crossing.inside(path):
+            found += _leaving()
+    return found
 
 
 def _leaving() -> Iterable[Connection]:
@@ -159,7 +171,7 @@ def _below_this_process() -> tuple[processes.Process, ...]:
 
 def _read(name: str) -> str:
     try:
-        return Path(f"/proc/net/{name}").read_text()
+        return (crossing.OWN / "net" / name).read_text()
     except OSError:  # a kernel without IPv6
         return ""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from troth.core.settings import PrivateNetwork as Wish
+
 Tell = Callable[[str], None]
 """Replaces the few words shown beside a running step, e.g. `2 of 3 members are running`."""
 
@@ -21,7 +23,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     `members`, `https_port` and `http_port` override troth.toml. With `member`, one database member of several
     hosts runs here and nothing else. `lock` is the number of the inherited
     descriptor that holds the flock on `State.lock`. `contained` says whether the kernel ends every process
-    of the platform together with the first one (a PID namespace).
+    of the platform together with the first one (a PID namespace). `network` overrides troth.toml as well;
+    `apart` says whether the platform stands in a private network of its own, and `not_apart` why it does not.
     """
 
     config: Path
@@ -32,6 +35,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int | None = None
     lock: int | None = None
     contained: bool = True
+    network: Wish | None = None
+    apart: bool = False
+    not_apart: str = ""
 
 
 async def nothing_to_stop() -> None:

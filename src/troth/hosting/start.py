@@ -12,6 +12,7 @@ from troth.core.state import State
 from troth.hosting import init, isolation, processes
 from troth.hosting.crashes import bound_log, open_log
 from troth.hosting.plan import Launch
+from troth.hosting.private_network import beginning
 from troth.hosting.wire import encode
 
 PLATFORM = (sys.executable, "-I", "-m", "troth.platform")
@@ -37,7 +38,8 @@ def start_platform(state: State, launch: Launch, lock: int, *, foreground: bool)
     """Start the first process and the keeper below it; `lock` is handed down to them."""
     machine = isolation.probe()
     launch = msgspec.structs.replace(launch, lock=lock, contained=machine.pid_namespace)
-    argv = _command(machine, foreground, (*PLATFORM, encode(launch).decode()))
+    launch = beginning.decide(launch, machine)
+    argv = _command(machine, foreground, launch)
     bound_log(state.logs / "keeper.log")
     log = open_log(state.logs / "keeper.log")
     lifeline, life = os.pipe()
@@ -92,14 +94,14 @@ def cut(running: Running) -> None:
         os.close(running.lifeline)
 
 
-def _command(machine: isolation.Machine, foreground: bool, keeper: tuple[str, ...]) -> tuple[str, ...]:
+def _command(machine: isolation.Machine, foreground: bool, launch: Launch) -> tuple[str, ...]:
     kind = "contained" if machine.pid_namespace else "alone"
     lifeline = "lifeline" if foreground else "-"
     script = str(Path(init.__file__))
-    keeper = isolation.guard(
-        keeper, "TERM"
-    )  # should the first process be killed, the keeper stops everything
-    argv = isolation.contain(machine, (sys.executable, "-I", "-S", script, kind, lifeline, *keeper))
+    # Should the first process be killed, the keeper stops everything.
+    keeper = isolation.guard((*PLATFORM, encode(launch).decode()), "TERM")
+    first = (sys.executable, "-I", "-S", script, kind, lifeline, *keeper)
+    argv = isolation.contain(machine, beginning.enter(launch, first))
     # Alone, the first process must outlive `troth up` by the moment it takes to end its descendants.
     return isolation.guard(argv) if foreground and machine.pid_namespace else argv
 

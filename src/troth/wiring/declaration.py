@@ -5,6 +5,7 @@ opens nothing: domains, clients and users that were taken out of it are out of s
 the platform ran is not the file's to take away.
 """
 
+from collections.abc import Callable
 from uuid import UUID
 
 import msgspec
@@ -26,6 +27,7 @@ from troth.core.db import Connection, Database
 from troth.core.registration import declared_registration
 from troth.core.secret import read_secret, write_secret
 from troth.core.state import State
+from troth.hosting.plan import SignIn
 
 PROBE_TENANT = "troth-probes"
 PROBE_DOMAIN = "probes.troth.internal"
@@ -163,6 +165,17 @@ async def _disable_other_clients(connection: Connection, tenant: UUID, declared:
 def signin_key(user: UserSettings) -> str:
     """Under which a declared user's password is kept: one address may belong to two tenants."""
     return f"{user.tenant}/{user.email}"
+
+
+def signins_to_show(settings: Settings, state: State, origin: Callable[[str], str]) -> tuple[SignIn, ...]:
+    """The declared users, as whoever started the platform is shown them; `origin` of a domain."""
+    known = read_signins(state)
+    urls = {one.tenant: origin(one.name) for one in settings.domains}
+    return tuple(
+        SignIn(urls[user.tenant], user.name, user.email, known[signin_key(user)])
+        for user in settings.users
+        if user.tenant != PROBE_TENANT and user.tenant in urls
+    )
 
 
 def read_signins(state: State) -> dict[str, str]:

@@ -31,6 +31,7 @@ from troth.hosting.firewall.rules import Opened, Policy, Reached
 from troth.hosting.network import every_listener
 from troth.hosting.outgoing import own_addresses
 from troth.hosting.ports import PublicPorts
+from troth.hosting.private_network import crossing
 from troth.wiring.residency import Addresses, system_resolvers
 from troth.wiring.trail import note
 
@@ -144,6 +145,7 @@ class Firewall:
         self._put_back = 0
         self._stale = False
         self._one_at_a_time = asyncio.Lock()
+        self._public, self._before = crossing.public(state), crossing.before(state)
 
     def follow(self, settings: Settings) -> None:
         """Settings that were read again: whether the rules in force are what they ask for."""
@@ -201,8 +203,10 @@ class Firewall:
         """One more port is open to the world, and a listener there that says nothing. The keeper does not put
         the rules back before the block is left; should it die, the next one does."""
         async with self._one_at_a_time:
-            nft = Nft.find()
-            with socket.create_server(("", 0)) as listener:
+            nft = Nft.find(self._before)
+            with crossing.inside(self._public):
+                listener = socket.create_server(("", 0))
+            with listener:
                 port = int(listener.getsockname()[1])
                 await asyncio.to_thread(nft.run, f"insert rule inet troth input tcp dport {port} accept\n")
                 try:
@@ -217,20 +221,20 @@ class Firewall:
         if self._names is None or self._names.policy != record.confirmed:
             self._names = Names(record.confirmed)
         opened = await self._names.opened()
-        changed = await asyncio.to_thread(changing.repair, opened, Nft.find(), self._state)
+        changed = await asyncio.to_thread(changing.repair, opened, Nft.find(self._before), self._state)
         self._stale = policy_of(self._settings, self._ports) != record.confirmed
         self._last = self._clock.now()
         return changed
 
     async def _look(self) -> promise.Seen:
-        nft, record = Nft.find(), changing.read_record(self._state)
+        nft, record = Nft.find(self._before), changing.read_record(self._state)
         standing = await asyncio.to_thread(look, nft, self._state, time.time())
         scans: tuple[visiting.Scan, ...] = ()
         if standing.condition in ("in force", "different", "missing") and record.confirmed is not None:
-            listening = await asyncio.to_thread(every_listener)
-            again = {one.port for one in listening if one.port} | set(record.confirmed.tcp)
-            addresses = public_addresses(self._settings.edge.address)
-            scans = await visiting.scan(addresses, tuple(sorted(again)), record.confirmed.administrators)
+            with crossing.inside(self._public):
+                listening, addresses = every_listener(), public_addresses(self._settings.edge.address)
+            again = tuple(sorted({one.port for one in listening if one.port} | set(record.confirmed.tcp)))
+            scans = await visiting.scan(addresses, again, record.confirmed.administrators, self._before)
         return promise.Seen(standing, record.confirmed.tcp if record.confirmed else (), scans)
 
 

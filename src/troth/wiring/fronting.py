@@ -40,7 +40,9 @@ class Front:
         ports: PublicPorts,
         private: Endpoint,
         gate: Endpoint,
+        apart: bool,
     ) -> None:
+        self._apart = apart
         self._state, self._certificates, self._blueprint = state, certificates, blueprint
         self._ports, self._private, self._gate = ports, private, gate
 
@@ -77,6 +79,7 @@ class Front:
             access_log=self._state.logs / "access.log",
             log=self._state.logs / "edge.log",
             on_demand=self._on_demand(settings),
+            handed=self._apart,
             traced=steps_of(settings.tracing.share) if settings.tracing is not None else 0,
         )
 

@@ -43,7 +43,10 @@ class PrivateHops:
             return None
         strange = await self._undeclared()
         hops = (*self.declared(), *(Hop(one.name, one.endpoint.port) for one in strange))
-        sniffer = Sniffer(Traffic(hops), {hop.port for hop in hops}, most=MOST_PACKETS)
+        ports = {hop.port for hop in hops}
+        # In a network of its own the platform reaches the edge over a cable.
+        apart = self._services.network.apart
+        sniffer = Sniffer(Traffic(hops), ports, most=MOST_PACKETS, everywhere=apart)
         try:
             await asyncio.gather(visit(), asyncio.sleep(LEAST_SECONDS))
         finally:
@@ -66,7 +69,8 @@ class PrivateHops:
 
     async def _undeclared(self) -> tuple[Port, ...]:
         """Where processes of the platform listen though nobody told them to."""
-        declared = {hop.port for hop in self.declared()}
+        # What passes the relay is on its way out of the platform, and no hop within it.
+        declared = {hop.port for hop in self.declared()} | {self._services.network.relay_port}
         found = await asyncio.to_thread(network.listeners, self._state.root)
         strange = {
             one.endpoint.port: one

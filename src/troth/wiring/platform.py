@@ -18,8 +18,7 @@ from troth.data.keys import make_root_key
 from troth.data.postgres import find_binaries
 from troth.data.recovery import make_recovery_key
 from troth.data.roles import APP, AUDITOR
-from troth.hosting.plan import Address, Duty, Launch, Plan, SignIn, Step, Summary, Tell
-from troth.hosting.ports import private_ports, public_ports
+from troth.hosting.plan import Address, Duty, Launch, Plan, Step, Summary, Tell
 from troth.hosting.supervisor import Supervisor
 from troth.hosting.tending import EVERY_SECONDS as EVERY_LOOK_SECONDS
 from troth.wiring import bounding, firewall, receipts, residency
@@ -31,7 +30,7 @@ from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.bounding import Bounding
 from troth.wiring.certificates import Certificates, Held
 from troth.wiring.database import DatabasePart, find_programs
-from troth.wiring.declaration import PROBE_TENANT, read_signins, signin_key, with_probes
+from troth.wiring.declaration import PROBE_TENANT, signins_to_show, with_probes
 from troth.wiring.declaring import declare_all, mend_all
 from troth.wiring.external_database import ExternalDatabase
 from troth.wiring.firewall import Firewall
@@ -40,6 +39,7 @@ from troth.wiring.logouts import EVERY_SECONDS as LOGOUT_SECONDS
 from troth.wiring.logouts import LogoutTelling
 from troth.wiring.mailing import EVERY_SECONDS, LIMIT_SECONDS, Mailing
 from troth.wiring.monitoring import Monitoring, Parts
+from troth.wiring.private_network import PrivateNetwork
 from troth.wiring.probing import Probing
 from troth.wiring.reading import check, read_again
 from troth.wiring.receipts import Receipts
@@ -67,7 +67,8 @@ async def build(launch: Launch, supervisor: Supervisor) -> Plan:
     settings, state = settings_of(launch, resume=supervisor.takes_over), State(launch.state)
     if not supervisor.takes_over:
         check(settings, state)
-    return Platform(settings, state, supervisor, partial(read_again, launch, state)).plan()
+    network = PrivateNetwork(settings, state, supervisor, launch.not_apart)
+    return Platform(settings, state, supervisor, partial(read_again, launch, state), network).plan()
 
 
 def connections_for(instances: int) -> int:
@@ -81,16 +82,20 @@ class Platform:
     """The parts, and how they depend on one another."""
 
     def __init__(
-        self, settings: Settings, state: State, supervisor: Supervisor, read: Callable[[Settings], Settings]
+        self,
+        settings: Settings,
+        state: State,
+        supervisor: Supervisor,
+        read: Callable[[Settings], Settings],
+        network: PrivateNetwork,
     ) -> None:
         """`settings` are checked; `read` reads them again, given those that it runs with."""
         self._declared, self._resumes = settings, supervisor.takes_over
         self._settings = settings = with_probes(settings)
         logs.log_as(settings.logging.format, "keeper")
         self._state = state
-        book, edge = PortBook(state, resume=self._resumes), settings.edge
-        ports = book.public(lambda: public_ports(edge.address, edge.https_port, edge.http_port))
-        private = book.private(lambda taken: private_ports(taken | {ports.https, ports.http}))
+        self._network = network
+        ports, private = network.ports(PortBook(state, resume=self._resumes))
         fresh = make_root_key(state.root_key, sealed=any(state.members.glob("*/data/PG_VERSION")))
         if fresh and not settings.database.hosts:
             begin_first(folder_beside(state.root_key))
@@ -110,7 +115,14 @@ class Platform:
         self._backups.before_stop.append(self._backup_drills.stop)
         self._replicas = Replicas(state, self._database)
         self._services = ServicesPart(
-            settings, state, self._certificates, supervisor, ports=ports, private=private, web=self._web
+            settings,
+            state,
+            self._certificates,
+            supervisor,
+            ports=ports,
+            private=private,
+            web=self._web,
+            network=network,
         )
         self._serving = Serving(settings, state, self._services, clock)
         port = self._services.face.https_port
@@ -174,6 +186,7 @@ class Platform:
         return Plan(
             platform=self._settings.platform.name,
             steps=(
+                *self._network.steps(self._services.doors),
                 *self._database.steps(),
                 declaration,
                 *self._post_step(),
@@ -202,6 +215,7 @@ class Platform:
                     every=RECHECK_SECONDS,
                     work=lambda: recheck_domains(self._office),
                 ),
+                *self._network.duties(),
                 *self._serving.duties(),
                 Duty(name="health checks", every=CHECK_SECONDS, work=self._services.check),
                 Duty(name="health of instances", every=EVERY_LOOK_SECONDS, work=self._services.tending.look),
@@ -244,6 +258,7 @@ class Platform:
                 "keys": self._key_epochs.report,
                 "residency": self._residency.report,
                 "firewall": self._firewall.report,
+                "network": self._network.report,
             },
             troubles=self._find_troubles,
             resumable=True,
@@ -327,6 +342,7 @@ class Platform:
             part.follow(settings.backup)
         self._serving.follow(self._settings)
         self._services.follow(self._settings)
+        self._network.follow(self._settings, self._services.doors())
 
     def _keep(self, settings: Settings) -> None:
         """A keeper that takes over goes on with these."""
@@ -376,16 +392,7 @@ class Platform:
         return Summary(
             platform=self._settings.platform.name,
             addresses=await self._report_addresses(),
-            signins=self._signins(),
+            signins=signins_to_show(self._declared, self._state, self._services.face.origin),
             ca=self._state.public_ca,
             notes=(warning,) if warning else (),
-        )
-
-    def _signins(self) -> tuple[SignIn, ...]:
-        known = read_signins(self._state)
-        urls = {one.tenant: self._services.face.origin(one.name) for one in self._declared.domains}
-        return tuple(
-            SignIn(urls[user.tenant], user.name, user.email, known[signin_key(user)])
-            for user in self._declared.users
-            if user.tenant != PROBE_TENANT and user.tenant in urls
         )

@@ -59,7 +59,7 @@ from troth.wiring.declaration import (
     read_signins,
 )
 from troth.wiring.drilling import PlantedDefects, keep_drilled, read_drilled
-from troth.wiring.firewall import Firewall, public_addresses
+from troth.wiring.firewall import Firewall
 from troth.wiring.hops import PrivateHops
 from troth.wiring.monitoring import Monitoring
 from troth.wiring.receipts import Receipts
@@ -104,6 +104,7 @@ class Probing:
         self._replicas = replicas
         self._rehearsal = rehearsal
         self._firewall = firewall
+        self._network = services.network
         self._monitoring = monitoring
         self._clock = SystemClock()
         self._one_round = asyncio.Lock()
@@ -178,6 +179,7 @@ class Probing:
             *data.drills(self._data_view(auditor), defects.weaken, *self._replicas.drills()),
             *self._backups.drills(),
             self._rehearsal.drill(self._hosting_view(face)),
+            *hosting.network_drills(self._hosting_view(face), self._network.planted),
             *healing.drills(self._services.tending.healing()),
             residency_promise.drill(self._residency.view(), self._residency.planted),
             self._monitoring.drill(),
@@ -207,11 +209,10 @@ class Probing:
             )
 
         async def answering(ports: tuple[int, ...]) -> hosting.Answering:
-            return await network.answering(public_addresses(self._settings.edge.address), ports)
+            return await self._network.answering(ports)
 
-        return hosting.HostingView(
-            face, listeners, answering, instances, self._rehearsal.acting, self._clock.now
-        )
+        seen = (face, listeners, answering, instances, self._rehearsal.acting, self._clock.now)
+        return hosting.HostingView(*seen, self._network.apart, self._network.why_not)
 
     def _asking(self, endpoint: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self._services.ready.is_ready(Endpoint.read(endpoint))

@@ -24,7 +24,7 @@ from troth.hosting.edge_admin import (
     write_config,
 )
 from troth.hosting.edge_proxy import NOTICED_SECONDS
-from troth.hosting.edge_state import WEB
+from troth.hosting.edge_state import VISITED, WEB
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instance import Change, Instance, InstanceView, Prepared, Release
 from troth.hosting.instances import Fleet
@@ -36,6 +36,7 @@ from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
 from troth.wiring.fronting import EDGE, Front, public_holder
+from troth.wiring.private_network import Doors, PrivateNetwork
 from troth.wiring.tending import Tending
 from troth.wiring.waiting import until
 
@@ -55,8 +56,10 @@ class ServicesPart:
         ports: PublicPorts,
         private: Iterator[int],
         web: Callable[[], WebConfiguration],
+        network: PrivateNetwork,
     ) -> None:
         self._settings = settings
+        self.network = network
         self._state = state
         self._certificates = certificates
         self._supervisor = supervisor
@@ -72,9 +75,8 @@ class ServicesPart:
             ports=private,
             resumes=supervisor.takes_over,
         )
-        self._front = Front(
-            state, certificates, self._blueprint, ports=ports, private=self._private, gate=self._gate
-        )
+        at = {"private": self._private, "gate": self._gate}
+        self._front = Front(state, certificates, self._blueprint, ports=ports, **at, apart=network.apart)
         self._edge: Supervised | None = None
         self._admin: EdgeAdmin | None = None
         self._edge_lags = False
@@ -126,7 +128,7 @@ class ServicesPart:
     def face(self) -> PublicFace:
         """Where the edge meets the public."""
         return PublicFace(
-            address=self._settings.edge.address,
+            address=VISITED if self.network.apart else self._settings.edge.address,
             https_port=self._ports.https,
             http_port=self._ports.http,
             domains=tuple(domain.name for domain in self._settings.domains),
@@ -149,7 +151,7 @@ class ServicesPart:
             name="edge",
             title="Edge",
             start=self._start_edge,
-            after=tuple(self.fleets),
+            after=(*self.fleets, *self.network.names_of_steps),
             stop=self._stop_edge,
         )
         return (*fleets, edge)
@@ -281,6 +283,11 @@ class ServicesPart:
         )
         return (("edge for applications", self._private), ("gate of certificates", self._gate), *instances)
 
+    def doors(self) -> Doors:
+        """What the two sides of the private network offer one another."""
+        instances = tuple(one.port for name in self.fleets for one in self._blueprint.places_of(name))
+        return Doors(instances, (self._private.port, self._gate.port, self._ports.https, self._ports.http))
+
     def places(self) -> tuple[tuple[str, Endpoint], ...]:
         """The same ports, with every place where an instance may come to answer."""
         places = tuple(
@@ -347,6 +354,7 @@ class ServicesPart:
         edge = self._front.describe(self._settings)
         edge.storage.mkdir(mode=0o700, exist_ok=True)
         spec = edge_spec(edge, binary=caddy_binary(), log=self._state.logs / "edge-start.log")
+        spec = self.network.at_the_door(spec, self._ports)
         runs = self._supervisor.find_kept(spec) is not None
         if not runs:
             write_secret(self._front.password, new_token().encode())

@@ -37,14 +37,15 @@ def find_program(name: str, package: str) -> Path:
 
 
 class Nft(msgspec.Struct, frozen=True):
-    """The packet filter of the network that this process is in."""
+    """The packet filter of the network that this process is in, or of another that `before` leads to."""
 
     program: Path
+    before: tuple[str, ...] = ()
 
     @classmethod
-    def find(cls) -> "Nft":
+    def find(cls, before: tuple[str, ...] = ()) -> "Nft":
         """Raises ConfigError when there is no nft."""
-        return cls(find_program("nft", "nftables"))
+        return cls(find_program("nft", "nftables"), before)
 
     def run(self, transaction: str) -> None:
         """All of it or nothing. Raises PlatformError with what nft said."""
@@ -70,7 +71,7 @@ class Nft(msgspec.Struct, frozen=True):
         return reading.read(_run(argv, transaction))
 
     def _ask(self, *words: str, told: str = "") -> bytes:
-        return _run((str(self.program), *words), told)
+        return _run((*self.before, str(self.program), *words), told)
 
 
 def _run(argv: tuple[str, ...], told: str) -> bytes:

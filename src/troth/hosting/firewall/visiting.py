@@ -40,12 +40,13 @@ class Scan(msgspec.Struct, frozen=True):
 
 
 async def scan(
-    addresses: tuple[str, ...], again: tuple[int, ...], known: tuple[str, ...]
+    addresses: tuple[str, ...], again: tuple[int, ...], known: tuple[str, ...], before: tuple[str, ...] = ()
 ) -> tuple[Scan, ...]:
     """Try every TCP port of these addresses of this machine, as a stranger; `again` are tried twice. Networks
-    that are `known` are let in to more than strangers. Raises PlatformError where that is not possible."""
-    async with _visitor(known) as visitor:
-        return tuple([await _scan(visitor, address, again) for address in addresses])
+    that are `known` are let in to more than strangers; `before` leads to this machine's network, for whoever
+    is in another. Raises PlatformError where that is not possible."""
+    async with visitor(outside.__file__, known, before) as stranger:
+        return tuple([await _scan(stranger, address, again) for address in addresses])
 
 
 async def _scan(visitor: asyncio.subprocess.Process, address: str, again: tuple[int, ...]) -> Scan:
@@ -66,11 +67,14 @@ async def _scan(visitor: asyncio.subprocess.Process, address: str, again: tuple[
 
 
 @asynccontextmanager
-async def _visitor(known: tuple[str, ...]) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Somebody in a network of their own. It ends with them, whoever ends them, and the cable with it."""
+async def visitor(
+    program: str, known: tuple[str, ...], before: tuple[str, ...] = ()
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Somebody in a network of their own, running a program that says `ready`. The network ends with them,
+    whoever ends them, and the cable with it. Raises PlatformError where that is not possible."""
     argv = (str(find_program("unshare", "util-linux")), "--net", "--", sys.executable, "-I", "-S")
     process = await asyncio.create_subprocess_exec(
-        *isolation.guard((*argv, outside.__file__)),
+        *isolation.guard((*argv, program)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={"LANG": "C.UTF-8"},
@@ -81,7 +85,7 @@ async def _visitor(known: tuple[str, ...]) -> AsyncGenerator[asyncio.subprocess.
         async with asyncio.timeout(_START_SECONDS):
             if await process.stdout.readline() != b"ready\n":
                 raise PlatformError("No network can be made to look from.")
-            await _join(process.pid, known)
+            await _join(process.pid, known, before)
         yield process
     except TimeoutError as error:
         raise PlatformError("The network to look from did not come up in time.") from error
@@ -91,27 +95,27 @@ async def _visitor(known: tuple[str, ...]) -> AsyncGenerator[asyncio.subprocess.
         await process.communicate()
 
 
-async def _join(pid: int, known: tuple[str, ...]) -> None:
+async def _join(pid: int, known: tuple[str, ...], before: tuple[str, ...]) -> None:
     ours = f"troth-{secrets.token_hex(4)}"
     there = (str(find_program("nsenter", "util-linux")), "--target", str(pid), "--net", "--")
-    await _ip("link", "add", ours, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
-    await _ip("link", "set", ours, "up")
+    await _ip("link", "add", ours, "type", "veth", "peer", "name", "eth0", "netns", str(pid), before=before)
+    await _ip("link", "set", ours, "up", before=before)
     await _ip("link", "set", "eth0", "up", before=there)
     for networks in (_NETWORKS, _NETWORKS_6):
-        if networks is _NETWORKS_6 and not await _has_ipv6(ours):
+        if networks is _NETWORKS_6 and not await _has_ipv6(ours, before):
             continue
         network = _free(networks, known)
         near, far = f"{network[1]}/{network.prefixlen}", f"{network[2]}/{network.prefixlen}"
         extra = ("nodad",) if network.version == 6 else ()
-        await _ip("address", "add", near, "dev", ours, *extra)
+        await _ip("address", "add", near, "dev", ours, *extra, before=before)
         await _ip("address", "add", far, "dev", "eth0", *extra, before=there)
         kind = (f"-{network.version}",)
         await _ip(*kind, "route", "add", "default", "via", str(network[1]), before=there)
 
 
-async def _has_ipv6(interface: str) -> bool:
+async def _has_ipv6(interface: str, before: tuple[str, ...]) -> bool:
     """A kernel without IPv6 has no such address at any interface."""
-    return bool(await _ip("-6", "-o", "address", "show", "dev", interface))
+    return bool(await _ip("-6", "-o", "address", "show", "dev", interface, before=before))
 
 
 def _free(networks: tuple[str, ...], known: tuple[str, ...]) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
