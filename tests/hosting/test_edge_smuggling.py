@@ -18,16 +18,20 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield running
 
 
-async def say(world: World, data: bytes) -> bytes:
-    """All that the edge answers to these bytes before it ends the connection, or for a moment."""
+async def say(world: World, data: bytes, *, answers: int = 0) -> bytes:
+    """What the edge answers to these bytes: so many answers, or all of a moment or until it ends the
+    connection."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", world.state.https_port, ssl=world.trust(), server_hostname=RESIDENTS
     )
     writer.write(data)
     heard = b""
     with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(0.3):
-            while more := await reader.read(65_536):
+        async with asyncio.timeout(20 if answers else 0.3):
+            while not answers or heard.count(b"HTTP/1.1 ") < answers:
+                more = await reader.read(65_536)
+                if not more:
+                    break
                 heard += more
     writer.transport.abort()
     return heard
@@ -95,12 +99,10 @@ READ_IN_ONE_WAY: dict[str, bytes] = {
 @pytest.mark.parametrize("trick", READ_IN_ONE_WAY)
 async def test_what_instances_get_is_what_the_edge_read(world: World, trick: str) -> None:
     """Each request as the edge understood it, written anew: one framing, no folded line, nothing forged."""
-    before = len(world.seen())
     await say(world, READ_IN_ONE_WAY[trick])
-    for one in world.seen()[before:]:
+    assert not world.seen(target="/internal/forward?smuggled"), "a hidden path is hidden in every position"
+    for one in world.seen(target="/api/v1/outer"):
         names = [name for name, _ in one["headers"]]
-        assert one["target"] != "/internal/forward?smuggled", "a hidden path is hidden in every position"
-        assert one["target"] == "/api/v1/outer"
         assert len({"content-length", "transfer-encoding"} & set(names)) <= 1
         assert names.count("content-length") <= 1
         assert "x-troth-person" not in names
@@ -140,7 +142,7 @@ async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(world: W
 
 async def test_a_connection_goes_on_after_a_short_body(world: World) -> None:
     short = head(b"Content-Length: 5") + b"short"
-    answer = await say(world, short + short)
+    answer = await say(world, short + short, answers=2)
     assert answer.count(b"HTTP/1.1 200 ") == 2
     assert b"Connection: close" not in answer
 
