@@ -20,6 +20,11 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 HIDDEN = frozenset({"addresses", "steps", "duties", "processes", "troubles"})
 """Parts of the answer that have a place of their own, or are for programs alone."""
 
+_SEEN = ("name", "balanced", "busy", "stopped", "recent", "memory", "descriptors", "ended")
+"""What a person wants to know of an instance's health; the rest is for programs."""
+
+_COLUMNS = {"health, seen": _SEEN}
+
 _COLOURS = {
     **dict.fromkeys(("ready", "running", "streaming", "leader"), "green"),
     **dict.fromkeys(("suspect", "waiting", "draining", "starting"), "yellow"),
@@ -79,25 +84,48 @@ def _show(answer: control.Answer) -> None:
 
 
 def _show_part(name: str, value: object) -> None:
-    """A list of objects becomes a table, an object a list of its members."""
-    out.print()
-    if isinstance(value, dict):
-        out.print(_pairs(name, cast("dict[str, Any]", value)))
+    """A list of objects becomes a table, an object a list of its members with a part of their own for objects
+    among them. What says nothing is left out."""
+    if not isinstance(value, dict):
+        _show_list(name, cast("list[object]", value))
         return
-    rows = cast("list[object]", value)
-    if rows and all(isinstance(row, dict) for row in rows):
-        out.print(_table(name, cast("list[dict[str, Any]]", rows)))
+    members = cast("dict[str, Any]", value)
+    parts = {key: part for key, part in members.items() if _is_part(part)}
+    plain = {key: member for key, member in members.items() if key not in parts and _text(member)}
+    if plain or not parts:
+        out.print()
+        out.print(_pairs(name, plain) if plain else Text.assemble((_heading(name), "bold"), "  none"))
+    for key, part in parts.items():
+        _show_part(f"{name}, {key}", part)
+
+
+def _show_list(name: str, rows: list[Any]) -> None:
+    out.print()
+    if _are_objects(rows):
+        out.print(_table(name, rows))
     else:
         out.print(Text.assemble((_heading(name), "bold"), f"  {_text(rows) or 'none'}"))
 
 
+def _is_part(value: object) -> bool:
+    return isinstance(value, dict) or _are_objects(value)
+
+
+def _are_objects(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    rows = cast("list[object]", value)
+    return bool(rows) and all(isinstance(row, dict) for row in rows)
+
+
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=_heading(name), title_justify="left", title_style="bold", box=None, pad_edge=False)
-    columns = [column for column in rows[0] if any(_text(row.get(column)) for row in rows)]
+    shown = _COLUMNS.get(name, tuple(rows[0]))
+    columns = [column for column in shown if any(_text(row.get(column)) for row in rows)]
     for column in columns:
         table.add_column(_heading(column), header_style="dim", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(_cell(column, row.get(column)) for column in columns))
     return table
 
 
@@ -111,7 +139,7 @@ def _pairs(name: str, members: dict[str, Any]) -> Table:
         pad_edge=False,
     )
     for key, value in members.items():
-        table.add_row(Text(_heading(key), "dim"), _cell(value))
+        table.add_row(Text(_heading(key), "dim"), _cell(key, value))
     return table
 
 
@@ -119,7 +147,9 @@ def _heading(column: str) -> str:
     return column.replace("_", " ").capitalize()
 
 
-def _cell(value: object) -> Text:
+def _cell(key: str, value: object) -> Text:
+    if isinstance(value, int) and (key == "memory" or key.endswith("bytes")):
+        return Text(f"{value / 1e6:.0f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB")
     text = _text(value)
     return Text(text, _COLOURS.get(text, ""))
 
@@ -136,14 +166,15 @@ def _text(value: object) -> str:
             return _list_text(cast("list[object]", value))
         case dict():
             pairs = cast("dict[str, object]", value).items()
-            return " ".join(f"{key}={_text(member)}" for key, member in pairs)
+            return ", ".join(f"{key.replace('_', ' ')} {_text(member)}" for key, member in pairs)
         case _:
             return relative(str(value), datetime.now(UTC))
 
 
 def _list_text(values: list[object]) -> str:
-    nested = any(isinstance(value, dict) for value in values)
-    return ("\n" if nested else ", ").join(map(_text, values))
+    texts = [_text(value) for value in values]
+    apart = any("," in text for text in texts)
+    return ("\n" if apart else ", ").join(texts)
 
 
 def relative(text: str, now: datetime) -> str:
