@@ -308,8 +308,9 @@ class DatabasePart:
         for member in self.replicas.members:
             self.start_member(member)
         tell("waiting for a leader")
+        # A restored set begins with the settings its data came with: those of a single member, it may be.
+        await self.command.apply_settings(seconds=START_SECONDS)
         await self.command.wait_until_ready(seconds=START_SECONDS)
-        await self.command.apply_settings()
         finish_first_start(self._state)
         await forget_torn(self.replicas)
         if self._supervisor.takes_over:  # certificates may have been renewed that nobody was told of
