@@ -14,8 +14,13 @@ from typing import Any
 
 import pytest
 
+from troth.cli.administration import ask_platform
 from troth.cli.status import relative
+from troth.core.errors import PlatformError
+from troth.core.state import open_state
 from troth.hosting import isolation, processes
+from troth.hosting.control import NotRunning
+from troth.hosting.lock import take
 
 TROTH = (sys.executable, "-I", str(Path(__file__).parent / "support" / "toy_troth.py"))
 NEEDS_NAMESPACE = pytest.mark.skipif(
@@ -133,6 +138,14 @@ def test_a_killed_keeper_is_started_again_and_takes_over_what_runs(platform: Pla
     down = platform.run("down")
     assert (down.returncode, platform.running()) == (0, ())
     assert up.wait(10) == 0
+
+
+def test_a_verb_says_that_the_keeper_is_being_started(tmp_path: Path) -> None:
+    state = open_state(tmp_path / "state")
+    with take(state), pytest.raises(PlatformError, match="being started"):
+        ask_platform(state.root, "deploy.progress")
+    with pytest.raises(NotRunning):
+        ask_platform(state.root, "deploy.progress")
 
 
 def keeper_of(seen: tuple[processes.Process, ...]) -> processes.Process:

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.screen import out
+from troth.core.errors import PlatformError
 from troth.core.state import State
 from troth.hosting import control
+from troth.hosting.lock import is_held
 
 SECONDS = 170.0
 """Most verbs take milliseconds and none takes minutes; this bounds one that hangs."""
@@ -22,7 +24,16 @@ _FOLLOW_SECONDS = 0.3
 
 def ask_platform(folder: Path, do: str, /, **arguments: object) -> control.Answer:
     """Ask the keeper for `noun.verb`. Raises NotRunning, PlatformError, or UsageError for what cannot be."""
-    return control.ask(State(folder.resolve()).control, {"do": do, **arguments}, seconds=SECONDS)
+    state = State(folder.resolve())
+    try:
+        return control.ask(state.control, {"do": do, **arguments}, seconds=SECONDS)
+    except control.NotRunning as error:
+        if not (state.lock.exists() and is_held(state)):
+            raise
+        raise PlatformError(
+            "The keeper is being started and does not answer yet; whatever it was doing was cut short.",
+            hint="See: troth status",
+        ) from error
 
 
 def follow(
