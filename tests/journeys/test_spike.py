@@ -1,4 +1,4 @@
-"""Twenty times what the platform is meant to carry: a part is refused at once, and nobody waits for long."""
+"""Twenty times what the platform is meant to carry: nothing breaks, and everybody is answered in the end."""
 
 import asyncio
 import ssl
@@ -11,7 +11,6 @@ import pytest
 from support.platform import EXAMPLE, OWNERS, RESIDENTS, Troth, ended, state_folder, troth
 from support.rounds import in_many_rounds, tell
 from troth.hosting.scaling import Policy
-from troth.hosting.shedding import MOST_WAITING
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), in_many_rounds]
 
@@ -94,7 +93,7 @@ def without_limits(folder: Path) -> Path:
     return config
 
 
-async def test_twenty_times_the_load_is_shed_fairly_and_whoever_is_served_is_served_soon(
+async def test_twenty_times_the_load_breaks_nothing_and_nobody_is_left_without_an_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with state_folder() as root:
@@ -127,6 +126,6 @@ async def test_twenty_times_the_load_is_shed_fairly_and_whoever_is_served_is_ser
     assert set(flooded.statuses) | set(quiet.statuses) <= {200, 503}
     assert flooded.broken == quiet.broken == []
     assert flooded.mute == 0
-    assert flooded.refused > 0 and flooded.served > MOST_WAITING
-    assert quiet.refused < quiet.served / 10, "who does not flood is hardly refused"
+    assert flooded.served > SPIKE
+    assert quiet.served >= QUIET and quiet.refused == 0, "who does not flood is not refused"
     assert max(flooded.slowest(0.99), quiet.slowest(0.99)) < 20
