@@ -25,6 +25,7 @@ from troth.hosting.edge_admin import (
 )
 from troth.hosting.edge_proxy import NOTICED_SECONDS
 from troth.hosting.edge_state import VISITED, WEB
+from troth.hosting.edge_stop import stop_edge
 from troth.hosting.health import ReadinessProbe
 from troth.hosting.instance import Change, Instance, InstanceView, Prepared, Release
 from troth.hosting.instances import Fleet
@@ -381,7 +382,8 @@ class ServicesPart:
             await admin.close()
         self.ready.close()
         if self._edge is not None:
-            await self._edge.stop()
+            applications = (fleet for name, fleet in self.fleets.items() if name != WEB)
+            await stop_edge(self._edge, applications)
 
 
 async def _notice() -> None:
