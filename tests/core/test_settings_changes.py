@@ -57,7 +57,7 @@ def test_nothing_has_changed_where_only_the_order_and_the_words_around_it_did(lo
         ("[places.bank]\nhost='bank.example'\nregion='DE'\npurpose='x'", "places.bank", "live"),
         ("[web]\nclient_per_second = 5", "web.client_per_second", "web"),
         ("[collections.notes]\nschema = 'ticket.json'", "collections.notes", "web"),
-        ("[apps.shop]\ntarget = 'shop:app'\nfolder = '.'", "apps.shop", "restart"),
+        ("[apps.shop]\ntarget = 'shop:app'\nfolder = '.'", "apps.shop", "web"),
         ("[backup]\nevery_hours = 12", "backup", "restart"),
         ("[edge]\nhttps_port = 9443", "edge.https_port", "restart"),
         ("[database]\nmembers = 5", "database.members", "restart"),

@@ -170,6 +170,66 @@ async def test_a_configuration_that_the_edge_refuses_goes_back_with_the_reason(
     tell(capsys, f"{load.sent} requests, none lost, while new instances came and went back")
 
 
+SHOP = """
+[apps.shop]
+target = "shop:app"
+folder = "shop"
+instances = 1
+public = ["/"]
+
+[[domains]]
+name = "shop.localhost"
+tenant = "lindenhof"
+app = "shop"
+branding.name = "Shop"
+"""
+
+CODE = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"the shop is open"})
+"""
+
+
+async def test_an_application_comes_and_goes(running: Edited) -> None:
+    async def shop() -> tuple[int, str]:
+        try:
+            async with Visitor(running.face) as visitor:
+                answer = await visitor.request("GET", "shop.localhost", "/")
+        except httpx.ConnectError:
+            return 0, ""
+        return answer.status_code, answer.text
+
+    folder = running.config.parent / "shop"
+    folder.mkdir()
+    (folder / "shop.py").write_text("raise RuntimeError('a defect')")
+    running.write(more=SHOP)
+    assert (await running.reload()).status == 1, "it does not start: everything is as before"
+    assert {one["service"] for one in (await running.status())["instances"]} == {"web", "portal"}
+    (folder / "shop.py").write_text(CODE)
+    done = await running.reload()
+    assert done.status == 0, done.output + done.errors
+    assert await shop() == (200, "the shop is open")
+    scaled = await asyncio.to_thread(troth, "scale", "shop", "2", "--state", running.state.root)
+    assert scaled.status == 0, scaled.errors
+    (folder / "shop.py").write_text(CODE.replace("open", "closed"))
+    deployed = await asyncio.to_thread(
+        troth, "deploy", "shop", "--probation", "0", "--state", running.state.root
+    )
+    assert (deployed.status, (await shop())[1]) == (0, "the shop is closed"), deployed.errors
+    running.write()
+    assert (await running.reload()).status == 0
+    assert (await shop())[0] in (0, 404, 421)
+    status = await running.status()
+    assert {one["service"] for one in status["instances"]} == {"web", "portal"}
+    assert status["ready"], status["troubles"]
+
+
 async def test_a_domain_that_is_taken_out_serves_no_more(running: Edited, load: Flood) -> None:
     running.write((MORE, ""))
     assert (await running.reload()).status == 0

@@ -46,6 +46,7 @@ class House:
         for change in changes:
             self.read = change(self.read)
         self.now = self.running
+        self.apps = set(self.running.apps)
         self.broken, self.busy = broken, ""
         self.error: type[PlatformError] = PlatformError
         self.done: list[str] = []
@@ -69,7 +70,7 @@ class House:
         return "former" if settings == self.running else "new"
 
     def _read(self, running: Settings) -> Settings:
-        assert running in (self.running, self.read)
+        del running
         if self.fault is not None:
             raise self.fault
         return self.read
@@ -112,6 +113,15 @@ class House:
         self.do(f"apps {self.named(self.now)}")
         return 2
 
+    async def add_applications(self, tell: Callable[[str], None]) -> None:
+        self.apps |= self.now.apps.keys()
+        self.do(f"add {' '.join(sorted(self.apps))}")
+
+    async def drop_applications(self, tell: Callable[[str], None]) -> None:
+        if gone := self.apps - self.now.apps.keys():
+            self.apps -= gone
+            self.do(f"drop {' '.join(gone)}")
+
     def forget_all_gone(self) -> None:
         self.done.append("tidy")
 
@@ -120,7 +130,16 @@ async def test_what_can_be_taken_back_comes_before_what_cannot() -> None:
     house = House(limits, logging, networks)
     answer = await house.reload()
     assert answer["failed"] == ""
-    assert house.done == ["follow new", "web new", "apps new", "edge new", "declare new", "keep new", "tidy"]
+    assert house.done == [
+        "follow new",
+        "web new",
+        "apps new",
+        "edge new",
+        "declare new",
+        "follow new",
+        "keep new",
+        "tidy",
+    ]
     ((event, detail),) = house.trail
     assert event == APPLIED
     assert detail["keys"] == ("web.client_per_second", "logging.format", "domains.residents.localhost.deny")
@@ -134,7 +153,7 @@ async def test_an_authority_that_was_rewritten_under_its_name_is_read_by_the_edg
     house.done.clear()
     (tmp_path / "ca.pem").write_text("another")
     await house.reload()
-    assert house.done == ["follow new", "edge new", "declare new", "keep new", "tidy"]
+    assert house.done == ["follow new", "edge new", "declare new", "follow new", "keep new", "tidy"]
 
 
 def with_acme(settings: Settings, folder: Path) -> Settings:
@@ -147,7 +166,7 @@ def with_acme(settings: Settings, folder: Path) -> Settings:
 async def test_only_what_has_changed_is_touched() -> None:
     house = House(networks)
     await house.reload()
-    assert house.done == ["follow new", "edge new", "declare new", "keep new", "tidy"]
+    assert house.done == ["follow new", "edge new", "declare new", "follow new", "keep new", "tidy"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +194,35 @@ async def test_a_failure_takes_everything_back_with_the_reason(broken: str, undo
     assert house.trail == [(WENT_BACK, {"keys": house.trail[0][1]["keys"], "why": f"{broken} failed."})]
     house.broken = ""
     assert (await house.reload())["failed"] == "", "and it can be tried again"
+
+
+def shop(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, apps={**settings.apps, "shop": settings.apps["portal"]})
+
+
+async def test_an_application_is_added_first_and_taken_away_last() -> None:
+    house = House(shop)
+    await house.reload()
+    assert house.done == [
+        *("follow new", "add portal shop", "follow new", "web new", "declare new", "follow new"),
+        *("keep new", "tidy"),
+    ]
+    house.done.clear()
+    house.read = house.running
+    await house.reload()
+    assert house.done == [
+        *("follow former", "web new", "declare former", "drop shop", "follow former"),
+        *("keep former", "tidy"),
+    ]
+
+
+async def test_an_application_that_was_added_goes_again_with_the_rest() -> None:
+    house = House(shop, broken="declare new")
+    await house.reload()
+    assert house.done[-6:] == [
+        *("web former", "follow former", "drop shop", "follow former", "follow former", "tidy")
+    ]
+    assert house.apps == {"portal"}
 
 
 async def test_an_edge_that_refused_is_left_in_peace() -> None:

@@ -117,7 +117,7 @@ RULES: Mapping[KeyPath, Rule] = {
 WHOLE: Mapping[KeyPath, Rule] = {
     ("mail",): Rule("restart", "whether there is a relay decides which parts run"),
     ("tracing",): Rule("instances", "instances write spans from their start on"),
-    ("apps", "*"): Rule("restart", "an application is added or taken away at the start"),
+    ("apps", "*"): Rule("web", "its own instances are started, or ended"),
 }
 """The same for a table that was not there before, or is not any more."""
 

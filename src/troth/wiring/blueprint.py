@@ -93,14 +93,16 @@ class Blueprint:
         self._web_names = itertools.count(1)
         if resumes:
             self._place(_read_lines(self._turns_file))
+        self.shelves: dict[str, Shelf] = {}
         self.follow(settings)
-        self.shelves = {name: Shelf(state.releases / name, but=state.root) for name in settings.apps}
 
     def follow(self, settings: Settings) -> None:
         """Settings that were read again: more places where there may be more instances, and none fewer, for
         somebody may answer there."""
         self._settings = settings
         self._place(turn for turn in _turns(settings) if turn not in self._places)
+        for name in settings.apps.keys() - self.shelves.keys():
+            self.shelves[name] = Shelf(self._state.releases / name, but=self._state.root)
 
     def places_of(self, service: str) -> tuple[Endpoint, ...]:
         """Everywhere that an instance of this service may answer."""

@@ -67,7 +67,11 @@ class Deploying:
 
     def follow(self, settings: Settings) -> None:
         """Settings that were read again: what a deployment takes that names no folder."""
-        self._apps = settings.apps
+        self._apps = {name: app for name, app in settings.apps.items() if name in self._services.fleets}
+        self._deployments = {
+            name: self._deployments.get(name) or self._services.deployment(name) for name in self._apps
+        }
+        self._rests_until = {name: at for name, at in self._rests_until.items() if name in self._apps}
 
     @property
     def busy(self) -> str:

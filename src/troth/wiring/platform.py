@@ -43,12 +43,12 @@ from troth.wiring.private_network import PrivateNetwork
 from troth.wiring.probing import Probing
 from troth.wiring.reading import check, read_again
 from troth.wiring.receipts import Receipts
+from troth.wiring.reloaded_services import ReloadedServices
 from troth.wiring.reloading import Hands, Reloading
 from troth.wiring.replicas import Replicas
 from troth.wiring.residency import Residency
 from troth.wiring.resuming import PortBook, keep_settings, settings_of
 from troth.wiring.revoking import Revoking
-from troth.wiring.services import ServicesPart
 from troth.wiring.serving import Serving
 from troth.wiring.trail import note
 
@@ -114,7 +114,7 @@ class Platform:
         self._backups.after.append(self._backup_drills.after_backup)
         self._backups.before_stop.append(self._backup_drills.stop)
         self._replicas = Replicas(state, self._database)
-        self._services = ServicesPart(
+        self._services = ReloadedServices(
             settings,
             state,
             self._certificates,

@@ -35,6 +35,8 @@ class Served(Protocol):
 
     def edge_gist(self) -> dict[str, Any]: ...
     async def load_edge(self) -> None: ...
+    async def add_applications(self, tell: Callable[[str], None]) -> None: ...
+    async def drop_applications(self, tell: Callable[[str], None]) -> None: ...
     async def roll_web(self, tell: Callable[[str], None]) -> Back: ...
     async def replace_instances(self, *, applications: bool = False) -> int: ...
     def forget_all_gone(self) -> None: ...
@@ -147,6 +149,7 @@ class Reloading:
         undo: Undo = [lambda: self._follow(former)]
         try:
             await self._follow(settings)
+            await self._add_applications(progress, settings, undo)
             await self._replace_instances(progress, changes, undo)
             # Only where something changes for it: a reload makes clients connect anew.
             if self._services.edge_gist() != edge or changes.renews_edge:
@@ -155,9 +158,25 @@ class Reloading:
             undo.append(lambda: self._hands.declare(former))
             await self._hands.declare(settings)
             progress.tell("the database is in line")
+            await self._services.drop_applications(progress.tell)
+            await self._follow(settings)
         except Exception:
             await _undo(undo, progress)
             raise
+
+    async def _add_applications(self, progress: Progress, settings: Settings, undo: Undo) -> None:
+        """Scaling and deployments hear of them once they are there."""
+        former = self._settings
+
+        async def drop() -> None:
+            self._hands.follow(former)
+            await self._services.drop_applications(progress.tell)
+            self._hands.follow(former)
+
+        if settings.apps.keys() - former.apps.keys():
+            undo.append(drop)
+            await self._services.add_applications(progress.tell)
+            await self._follow(settings)
 
     async def _follow(self, settings: Settings) -> None:
         self._hands.follow(settings)

@@ -85,6 +85,8 @@ class Scaling:
         """Settings that were read again; the next look brings the numbers into the new bounds."""
         sizes = {WEB: (settings.web.instances, settings.web.most)}
         sizes |= {name: (app.instances, app.most) for name, app in settings.apps.items()}
+        there = {name: size for name, size in sizes.items() if name in self._services.fleets}
+        self.served = {name: self.served.get(name) or Served(name, *size) for name, size in there.items()}
         for name, one in self.served.items():
             least, most = sizes[name]
             one.bounds = msgspec.structs.replace(one.bounds, least=least, most=most)

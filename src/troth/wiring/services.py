@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
 
 import httpx
-import msgspec
 
 from troth.core.config import Settings
 from troth.core.process import Endpoint
@@ -32,7 +30,6 @@ from troth.hosting.instances import Fleet
 from troth.hosting.plan import Step, Tell
 from troth.hosting.ports import PublicPorts
 from troth.hosting.releases import Shelf
-from troth.hosting.rolling import Rolling
 from troth.hosting.supervisor import Supervised, Supervisor
 from troth.wiring.blueprint import PRIVATE, Blueprint, WebConfiguration, service_of, turn_of
 from troth.wiring.certificates import Certificates, Holder
@@ -83,40 +80,16 @@ class ServicesPart:
         self._edge_lags = False
         keeper = certificates.obtain(KEEPER)
         self.ready = ReadinessProbe(certificates.ca("instances"), keeper.certificate, keeper.key, keeps=True)
-        self.fleets = {WEB: self._fleet(WEB, settings.web.instances)}
-        self.fleets |= {name: self._fleet(name, app.instances) for name, app in settings.apps.items()}
+        first = self._blueprint.first_release
+        self.fleets = {WEB: self._fleet(WEB, settings.web.instances, first(WEB))}
+        self.fleets |= {
+            name: self._fleet(name, app.instances, first(name)) for name, app in settings.apps.items()
+        }
         self.tending = Tending(self.fleets, state, supervisor)
         certificates.obtain(EDGE)
         certificates.obtain(PRIVATE)
         for domain in settings.domains:
             certificates.obtain(public_holder(domain.name))
-
-    def follow(self, settings: Settings) -> None:
-        """Settings that were read again: places and certificates for what is new. `load_edge` and the
-        instances' replacement bring them into force. Certificates of what is gone stay until then."""
-        self._settings = settings
-        self._blueprint.follow(settings)
-        held = {one.name for one in self._certificates.holders(lambda one: one.trust == "public")}
-        for domain in settings.domains:
-            if domain.name not in held:
-                self._certificates.issue(public_holder(domain.name))
-
-    def edge_gist(self) -> dict[str, Any]:
-        """What the edge has to be told again under the present settings. A domain that any network may reach
-        is not among it: the edge asks for what it was not told of, and shows nothing of what is gone."""
-        told = tuple(one for one in self._settings.domains if one.allow or one.deny)
-        return render(self._front.describe(msgspec.structs.replace(self._settings, domains=told)))
-
-    async def load_edge(self) -> None:
-        """Have the edge follow the present settings. Raises PlatformError when it refuses; all is as before
-        then."""
-        if self._admin is not None:
-            await self._admin.load(render(self._front.describe(self._settings)), force=True)
-            self._forget_domains()
-
-    def keep_web_release(self) -> None:
-        """A keeper that takes over goes on with the release of the web service that runs now."""
-        self._blueprint.keep_web_release(self.fleets[WEB].release)
 
     def _forget_domains(self) -> None:
         """The edge reads the certificates of domains that are gone no more, also when it is started again."""
@@ -246,15 +219,7 @@ class ServicesPart:
     def deployment(self, service: str) -> Deployment:
         """How a release of an application takes over from another."""
 
-        return Deployment(self.fleets[service], notice=_notice, check=self._compare)
-
-    async def roll_web(self, tell: Tell) -> Callable[[], Awaitable[None]]:
-        """Replace the instances of the web service by some that are configured as the settings are now, and
-        return the way back. Raises PlatformError when they are not fit; all are as before then."""
-        fleet = self.fleets[WEB]
-        rolling, before = Rolling(fleet, notice=_notice, check=self._compare), fleet.release
-        await rolling.bring(self._blueprint.web_release(), tell)
-        return lambda: rolling.go_back(before, tell)
+        return Deployment(self.fleets[service], notice=notice, check=self._compare)
 
     async def _compare(self, new: Instance, old: Instance) -> str:
         """The new release must not fail where the old one does not. Asked without anybody's session, an
@@ -267,11 +232,6 @@ class ServicesPart:
     def forget_gone(self, service: str) -> None:
         """Forget the certificates of instances that live no more."""
         self._forget_gone(service)
-
-    def forget_all_gone(self) -> None:
-        """The same of all services."""
-        for service in self.fleets:
-            self._forget_gone(service)
 
     async def in_flight(self) -> dict[str, int]:
         """Requests under way at each place, as the edge counts them. Raises PlatformError."""
@@ -313,7 +273,7 @@ class ServicesPart:
             if holder.name not in living:
                 self._certificates.forget(holder)
 
-    def _fleet(self, name: str, size: int) -> Fleet:
+    def _fleet(self, name: str, size: int, release: Release) -> Fleet:
         async def prepare(slot: str, generation: int, release: Release) -> Prepared:
             return self._blueprint.prepare(name, slot, generation, release)
 
@@ -327,7 +287,7 @@ class ServicesPart:
         fleet = Fleet(
             name,
             size,
-            release=self._blueprint.first_release(name),
+            release=release,
             supervisor=self._supervisor,
             prepare=prepare,
             resume=lambda slot, generation, release: self._blueprint.resume(name, slot, generation, release),
@@ -386,7 +346,7 @@ class ServicesPart:
             await stop_edge(self._edge, applications)
 
 
-async def _notice() -> None:
+async def notice() -> None:
     """The edge has followed a change by then."""
     await asyncio.sleep(NOTICED_SECONDS)
 

@@ -32,14 +32,22 @@ class Tending:
         self.ledger = Ledger()
         self.alarmed: list[Callable[[Alarm], None]] = []
         self.log = EdgeLog(state.logs / "access.log", self.ledger)
-        self.tenders = {
-            name: Tender(fleet, self.ledger, clock=supervisor.clock, alarmed=self._tell)
-            for name, fleet in fleets.items()
-        }
+        self._clock = supervisor.clock
+        self.tenders: dict[str, Tender] = {}
+        for name, fleet in fleets.items():
+            self.adopt(name, fleet)
         # Apart from the platform's processes, whose ends are told and kept.
         folder = state.run / "sentinels"
         apart = Supervisor(state.root, folder / "crashes", supervisor.machine, supervisor.clock)
         self._sentinels = Sentinels(apart, folder)
+
+    def adopt(self, name: str, fleet: Fleet) -> None:
+        """Look after one more."""
+        self.tenders[name] = Tender(fleet, self.ledger, clock=self._clock, alarmed=self._tell)
+
+    async def drop(self, name: str) -> None:
+        """Look after this one no more."""
+        await self.tenders.pop(name).stop()
 
     async def look(self) -> str:
         """One look at everything; what it leads to goes on by itself and tells of itself."""
