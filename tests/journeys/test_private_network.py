@@ -12,14 +12,16 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.network import address
 from support.person import signed_in, ticket
-from support.platform import ANNA, EXAMPLE, Troth, ended, state_folder, troth, until
+from support.platform import ANNA, EXAMPLE, RESIDENTS, Troth, ended, state_folder, troth, until
 from support.receiver import Receiver, running_receiver
 from support.rounds import in_many_rounds, tell
 from troth.core.errors import PlatformError
+from troth.core.reach import Visitor
 from troth.hosting import isolation, processes
 from troth.hosting.firewall.nft import Nft
 from troth.hosting.private_network.cable import EDGE_END, PRIVATE_END
@@ -113,10 +115,31 @@ async def private_ports(running: Apart) -> list[int]:
     return [int(one.rpartition(":")[2]) for one in places] + [one.port for one in hosts]
 
 
+async def comes_back(running: Apart, name: str) -> None:
+    """A process is killed, and another one stands in its place and serves."""
+    before = await pids(running)
+    processes.send(running.process(name), signal.SIGKILL)
+
+    async def stands() -> bool:
+        if (await pids(running))[name] in (None, before[name]):
+            return False
+        with suppress(httpx.HTTPError):
+            async with Visitor(running.face) as visitor:
+                return (await visitor.request("GET", RESIDENTS, "/login")).status_code == 200
+        return False
+
+    await until(stands, bool, seconds=60, what=f"{name} has come back")
+    await running.whole()
+
+
+async def pids(running: Apart) -> dict[str, int | None]:
+    return {one["name"]: one["pid"] for one in (await running.status())["processes"]}
+
+
 async def survives_its_keeper(running: Apart) -> None:
     """The next keeper finds the cable, the rules, the relay and the edge as they are."""
-    before = {one["name"]: one["pid"] for one in (await running.status())["processes"]}
-    (keeper,) = [one for one in running.living() if b"-m\0troth.platform\0" in command(one)[:200]]
+    before = await pids(running)
+    (keeper,) = [one for one in running.living() if command(one)[1:4] == [b"-I", b"-m", b"troth.platform"]]
     processes.send(keeper, signal.SIGKILL)
 
     async def taken_over() -> bool:
@@ -126,18 +149,19 @@ async def survives_its_keeper(running: Apart) -> None:
         return False
 
     await until(taken_over, bool, seconds=120, what="another keeper has taken over")
-    after = {one["name"]: one["pid"] for one in (await running.whole())["processes"]}
+    await running.whole()
+    after = await pids(running)
     assert [after[name] for name in ("relay", "edge", "web-1")] == [
         before[name] for name in ("relay", "edge", "web-1")
     ]
     assert (await network_line(running))["verdict"] == "proved"
 
 
-def command(process: processes.Process) -> bytes:
+def command(process: processes.Process) -> list[bytes]:
     try:
-        return Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        return Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return b""
+        return []
 
 
 async def network_line(running: Apart) -> dict[str, str]:
@@ -192,12 +216,10 @@ async def test_a_platform_in_a_network_of_its_own_is_whole_and_reached_at_its_ed
             assert (line["verdict"], str(ports[-1]) in line["evidence"]) == ("broken", True), line
         assert (await network_line(running))["verdict"] == "proved"
 
-        processes.send(running.process("edge"), signal.SIGKILL)
-        await running.whole()
+        await comes_back(running, "edge")
         async with signed_in(running, ANNA) as anna:
             assert len(await anna.all("tickets")) > 0
-        processes.send(running.process("relay"), signal.SIGKILL)
-        await running.whole()
+        await comes_back(running, "relay")
         assert (await network_line(running))["verdict"] == "proved"
         await survives_its_keeper(running)
 
