@@ -20,6 +20,8 @@ DRILLED = {
     "data.passwords",
     "data.backups",
     "data.ciphers",
+    "data.https",
+    "data.hsts",
     "data.internal_tls",
     "data.replicas",
     "data.residency",

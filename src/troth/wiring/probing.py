@@ -40,7 +40,7 @@ from troth.data.keys import KeyRing, Sealer
 from troth.data.patroni import MemberStatus
 from troth.data.roles import APP, AUDITOR, OWNER
 from troth.data.sealing import read_header
-from troth.hosting import healing, network
+from troth.hosting import doors, healing, network
 from troth.hosting import promises as hosting
 from troth.hosting.edge_state import WEB
 from troth.hosting.tls import promise as ciphers
@@ -184,6 +184,7 @@ class Probing:
             residency_promise.drill(self._residency.view(), self._residency.planted),
             self._monitoring.drill(),
             ciphers.drill(face, self._issue_for_drill),
+            *doors.drills(face, self._issue_for_drill),
             *self._firewall.drills(),
             *access_drills(self._access_view(app, auditor, face), Defects(defects.promote, defects.register)),
         )

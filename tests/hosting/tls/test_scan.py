@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,13 @@ from support.edge import OWNERS, RESIDENTS, World, running_world
 from troth.core.ca import Authority, LeafFiles, Subject, write_leaf
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
+from troth.core.promise import Finding
 from troth.core.reach import PublicFace
+from troth.hosting import doors
+from troth.hosting.promises import probe_hsts, probe_https
 from troth.hosting.tls import promise
 from troth.hosting.tls.hello import Offer, Refused
+from troth.hosting.tls.promise import Issue
 from troth.hosting.tls.rating import rate
 from troth.hosting.tls.scan import Server, ask, scan
 from troth.hosting.tls.suites import CLASSIC, GROUPS, TLS_1_2, TLS_1_3
@@ -121,17 +125,40 @@ async def test_nobody_there_is_no_finding() -> None:
         await scan(Server(Endpoint("127.0.0.1", 1), "nobody.example"), Path("none.pem"))
 
 
-async def test_the_drill_turns_the_promise_red_and_leaves_no_door_open(
-    world: World, face: PublicFace
-) -> None:
+@pytest.fixture
+def issue(world: World) -> Issue:
     @contextmanager
-    def issue(domain: str) -> Generator[LeafFiles]:
+    def made(domain: str) -> Generator[LeafFiles]:
         subject = Subject(common_name="drill", dns=(domain,), usage="server")
         yield world.authorities.leaf("public", subject, "drill")
 
+    return made
+
+
+async def test_the_drill_turns_the_promise_red_and_leaves_no_door_open(
+    face: PublicFace, issue: Issue
+) -> None:
     async with promise.drill(face, issue).broken() as probe:
         finding = await probe.look()
     assert finding.verdict == "broken"
     assert f"{RESIDENTS} earns B" in finding.evidence
     assert "authenticated encryption" in finding.evidence
     assert (await promise.probe(face).look()).verdict == "proved"
+
+
+@pytest.mark.parametrize(
+    ("name", "look", "evidence"),
+    [
+        ("data.https", probe_https, f"{RESIDENTS} answered 200 to a plain request."),
+        ("data.hsts", probe_hsts, f"{RESIDENTS} sends no Strict-Transport-Security"),
+    ],
+)
+async def test_a_careless_server_in_the_edges_place_turns_its_promise_red(
+    name: str, look: Callable[[PublicFace], Awaitable[Finding]], evidence: str, face: PublicFace, issue: Issue
+) -> None:
+    (drill,) = [one for one in doors.drills(face, issue) if one.promise == name]
+    async with drill.broken() as probe:
+        finding = await probe.look()
+    assert (probe.promise, finding.verdict) == (name, "broken")
+    assert evidence in finding.evidence
+    assert (await look(face)).verdict == "proved"
