@@ -1,6 +1,7 @@
 """What passes through a real edge, what is taken away on the way, and what is refused."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -144,6 +145,14 @@ async def test_what_a_client_says_in_the_name_of_the_edge_is_dropped(world: Worl
     assert answer.status_code == 200
     assert "forged" not in json.dumps(answer.json()["headers"])
     assert told(answer)["x-forwarded-for"] == ["127.0.0.1"]
+
+
+async def test_an_instance_is_told_when_the_edge_passed_a_request_on(world: World) -> None:
+    before = time.time()
+    async with world.browser() as browser:
+        answer = await browser.get("/public/page", headers={"X-Troth-Passed": "1"})
+    (stamp,) = told(answer)["x-troth-passed"]
+    assert before - 0.1 <= int(stamp) / 1000 <= time.time()
 
 
 async def test_a_forged_path_does_not_make_a_private_page_public(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.waiting import until
 from troth.hosting.pulse import Pulse, PulseFile, Teller
 from troth.hosting.runner import Gate
-from troth.hosting.shedding import Places, party_of
+from troth.hosting.shedding import LATE_SECONDS, Latecomers, Places, party_of, waited
 from troth.hosting.streams import Message, Receive, Send
 
 
@@ -50,6 +50,54 @@ def test_many_parties_each_find_a_place_and_the_bound_holds() -> None:
     taken = [fill(places, f"party-{number}", 5) for number in range(200)]
     assert places.waiting <= 128
     assert taken[:6] == [5] * 6
+
+
+def come(latecomers: Latecomers, party: str, tries: int, *, late: float = 3.0, now: float = 100.0) -> int:
+    """How many of so many requests in a row were admitted, each after waiting for so long."""
+    return sum(latecomers.admit(party, late, now) for _ in range(tries))
+
+
+def test_of_a_flood_that_waited_in_the_server_few_are_served_late() -> None:
+    assert come(Latecomers(64), "flood", 1000) == 64
+
+
+def test_whoever_did_not_make_the_queue_is_served_late() -> None:
+    latecomers = Latecomers(64)
+    come(latecomers, "flood", 1000)
+    assert come(latecomers, "quiet", 20) == 20
+
+
+def test_who_is_on_time_is_never_refused_as_late() -> None:
+    latecomers = Latecomers(64)
+    come(latecomers, "flood", 1000)
+    assert come(latecomers, "flood", 100, late=LATE_SECONDS) == 100
+
+
+def test_late_ones_are_forgotten_after_a_moment() -> None:
+    latecomers = Latecomers(64)
+    come(latecomers, "flood", 1000)
+    assert come(latecomers, "flood", 1000, now=100.0 + LATE_SECONDS) == 64
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_was_set_makes_nobody_late(jump: float) -> None:
+    assert come(Latecomers(64), "one", 1000, late=jump) == 1000
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([(b"x-troth-passed", b"1700000000500")], 1.5),
+        ([], 0.0),
+        ([(b"x-troth-passed", b"soon")], 0.0),
+        ([(b"x-troth-passed", b"-1")], 0.0),
+        ([(b"x-troth-passed", b"9" * 400)], 0.0),
+    ],
+)
+def test_how_long_a_request_waited_is_told_by_the_edges_stamp(
+    headers: list[tuple[bytes, bytes]], seconds: float
+) -> None:
+    assert waited({"type": "http", "headers": headers}, 1_700_000_002.0) == seconds
 
 
 def test_what_is_given_back_is_forgotten() -> None:

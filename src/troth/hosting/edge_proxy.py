@@ -5,6 +5,7 @@ from typing import Any
 from troth.core.process import Endpoint
 from troth.hosting.edge_state import WEB, EdgeApp, EdgeState, service_name
 from troth.hosting.health import READY_PATH
+from troth.hosting.shedding import PASSED_HEADER
 
 Json = dict[str, Any]
 
@@ -31,6 +32,8 @@ _DROPPED_RESPONSE_HEADERS = [
 """What an instance may not say to a client: these are the edge's to say, or nobody's."""
 
 _UPGRADE_HEADERS = ["Connection", "Upgrade", "Sec-Websocket-*"]
+
+PASSED = PASSED_HEADER.decode().title()
 
 APP_HEADER = "X-Troth-App"
 """In the session's answer: which application is behind the domain."""
@@ -127,7 +130,8 @@ def _proxy(state: EdgeState, service: str, instances: tuple[Endpoint, ...], *, w
         "stream_close_delay": "5m",
         "headers": {
             # Caddy would put the instance's address here; cookies and issuers depend on the client's domain.
-            "request": {"set": {"Host": ["{http.request.hostport}"]}},
+            # The time is that of each attempt: an instance tells by it how long a request waited there.
+            "request": {"set": {"Host": ["{http.request.hostport}"], PASSED: ["{time.now.unix_ms}"]}},
             "response": {"delete": list(_DROPPED_RESPONSE_HEADERS)},
         },
     }

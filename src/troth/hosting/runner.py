@@ -14,6 +14,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ from troth.hosting.endings import Listener
 from troth.hosting.health import READY_PATH, STARTED_PATH
 from troth.hosting.instance_file import InstanceFile
 from troth.hosting.pulse import BEAT_SECONDS, Teller
-from troth.hosting.shedding import Places, party_of, refuse
+from troth.hosting.shedding import Latecomers, Places, party_of, refuse, waited
 from troth.hosting.streams import ENDINGS_PATH, Application, Guard, Message, OpenStreams, Receive, Send
 from troth.hosting.tracing.instance import Traced
 from troth.hosting.wire import decode
@@ -51,7 +52,7 @@ class Gate:
     def __init__(self, application: Application, teller: Teller | None = None) -> None:
         self._application = application
         self._teller = teller
-        self._places = Places()
+        self._places, self._latecomers = Places(), Latecomers()
         self._in_flight = 0
         self._answered = 0
         self._failed, self._raised = 0, 0
@@ -72,7 +73,7 @@ class Gate:
             return
         logs.request_id.set(_number(scope))
         party = party_of(scope)
-        if scope["type"] == "http" and not self._places.take(party):
+        if scope["type"] == "http" and not self._take(scope, party):
             await refuse(scope, send, self._places.refused)
             return
         self._in_flight += 1
@@ -86,6 +87,12 @@ class Gate:
             self._in_flight -= 1
             if self._in_flight == 0:
                 self._idle.set()
+
+    def _take(self, scope: Message, party: str) -> bool:
+        if self._latecomers.admit(party, waited(scope, time.time()), time.monotonic()):
+            return self._places.take(party)
+        self._places.refused += 1
+        return False
 
     async def _answer(self, scope: Message, receive: Receive, send: Send, party: str) -> None:
         """A request holds its place until its answer begins: what is sent slowly, or for hours, waits for

@@ -3,7 +3,12 @@
 An instance is one event loop: whatever waits for its answer there waits for all before it. So the number of
 those is bounded. Beyond the bound, and for who has more than a fair share a little before, the answer is 503
 at once, with the time after which to come again; what is refused costs almost nothing.
+
+While the loop computes without a pause, requests wait in the server before it, where nobody counts them. The
+edge says when it passed each one on, and those that come in late are thinned out in the same way.
 """
+
+from collections import Counter, deque
 
 import msgspec
 
@@ -13,10 +18,24 @@ MOST_WAITING = 128
 """Requests that may wait for their answer at one instance. At a few milliseconds each, the last waits for
 less than a second."""
 
+LATE_SECONDS = 2.0
+"""Between the edge and the application; longer is a queue that nobody counts."""
+
+PASSED_HEADER = b"x-troth-passed"
+"""When the edge passed a request on, in milliseconds since 1970; it replaces what others say."""
+
+_MOST_LATE = 64
+"""Late requests within LATE_SECONDS that are served all the same: a machine that stood still for a moment is
+no flood."""
+
+_NOT_CREDIBLE_SECONDS = 60.0
+"""The edge waits less: a clock was set meanwhile."""
+
 _OPEN_TO_ALL = 0.75
 """While less than this part of the places is taken, nobody's share is looked at."""
 
 _RETRY_SECONDS = 3
+_CLOCK_DIGITS = 16
 
 _PAGE = (
     b'<!doctype html><html lang="en"><meta charset="utf-8"><title>Too busy</title>'
@@ -65,6 +84,40 @@ class Places:
         own = self._taken.pop(party) - 1
         if own:
             self._taken[party] = own
+
+
+class Latecomers:
+    """The requests that came in late in the last moments, and for whom."""
+
+    def __init__(self, most: int = _MOST_LATE) -> None:
+        self._most = most
+        self._seen: deque[tuple[float, str]] = deque()
+        self._of: Counter[str] = Counter()
+
+    def admit(self, party: str, waited: float, now: float) -> bool:
+        """Whether to take a request that waited so many seconds; `now` is monotonic. Of more late ones than
+        may be, a party with less than a fair share of them is served, for it did not make the queue."""
+        self._forget(now - LATE_SECONDS)
+        if not LATE_SECONDS < waited < _NOT_CREDIBLE_SECONDS:
+            return True
+        self._seen.append((now, party))
+        self._of[party] += 1
+        if len(self._seen) <= self._most:
+            return True
+        return self._of[party] < len(self._seen) / (len(self._of) + 1 / 3)
+
+    def _forget(self, before: float) -> None:
+        while self._seen and self._seen[0][0] <= before:
+            _, party = self._seen.popleft()
+            self._of[party] -= 1
+            if not self._of[party]:
+                del self._of[party]
+
+
+def waited(scope: Message, now: float) -> float:
+    """Seconds since the edge passed this request on, 0 when that is not said; `now` is seconds since 1970."""
+    said = next((value for name, value in scope["headers"] if name == PASSED_HEADER), b"")
+    return now - int(said) / 1000 if said.isdigit() and len(said) < _CLOCK_DIGITS else 0.0
 
 
 def party_of(scope: Message) -> str:
