@@ -1,5 +1,6 @@
 """Fixtures that every room's tests may use."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
 PLATFORM = "platform"
 """The work of the one worker that looks at the whole platform."""
 
@@ -49,6 +53,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlatf
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks at the whole platform takes the longest, so it begins first."""
     items.sort(key=lambda item: not _looks_at_all(str(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """Patroni sets the umask of whoever imports it."""
+    os.umask(_UMASK)
 
 
 @cache

@@ -71,7 +71,8 @@ async def test_a_process_is_the_first_processs_child_and_gets_what_it_was_given_
     assert "NoNewPrivs:\t1" in seen(toy, "status")
     assert (handed.folder / "made").stat().st_mode & 0o777 == 0o600
     ignored = next(line for line in seen(toy, "status").splitlines() if line.startswith("SigIgn"))
-    assert int(ignored.split()[1], 16) == 0
+    # Two above 31 are the C library's own, and are what whoever started this run made of them.
+    assert int(ignored.split()[1], 16) & ~(0b11 << 31) == 0
 
 
 async def test_a_process_that_ends_is_started_again_and_its_end_is_known(handed: Handed) -> None:

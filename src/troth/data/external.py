@@ -223,7 +223,7 @@ _WORKING = tuple(role for role in ROLES if "noreplication" in ROLES[role].split(
 _BACKUP_RIGHTS = """
 select what from (values
     ('connect to troth', has_database_privilege($1::name, 'troth', 'connect')),
-    ('see what the members do (pg_read_all_stats)', pg_has_role($1::name, 'pg_read_all_stats', 'usage')),
+    ('see the doings of members (pg_read_all_stats)', pg_has_role($1::name, 'pg_read_all_stats', 'usage')),
     ('read every table (pg_read_all_data)', pg_has_role($1::name, 'pg_read_all_data', 'usage')),
     ('hold writers off for a moment (pg_maintain)', pg_has_role($1::name, 'pg_maintain', 'usage')),
     ('make a restore point', has_function_privilege($1::name, 'pg_create_restore_point(text)', 'execute'))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # what `typing` says at run time, without its weight
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_CHILD_SUBREAPER = 36
+_DIE_WITH_PARENT = (1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+_prctl: "Callable[..., int] | None" = None
 _STOP_BY_SIGNAL = 128
 
 _MOST = 512
@@ -104,7 +106,7 @@ class First:
             pid = found.si_pid
             ward = next((one for one in self._wards.values() if one.pid == pid and one.status is None), None)
             if ward is not None:
-                _kill_group(pid)
+                _kill(pid, os.killpg)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if ward is not None:
                 ward.status = status
@@ -292,11 +294,16 @@ def _described(number: int, ward: Ward) -> tuple[bytes, bytes, bytes]:
 def _run(argv: list[str], environment: dict[str, str], arrange: "Callable[[], None]") -> int:
     """Fork, arrange, execute: returns once the program runs. Raises OSError when it does not."""
     reader, writer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that is inherited
-                signal.signal(number, signal.SIG_DFL)
+            for number in signal.valid_signals():  # what Python and nohup(1) ignore would be inherited
+                if signal.getsignal(number) == signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+            # The program asks to die with its parent once it runs: too late if this one is killed before.
+            if _prctl is not None and (_prctl(*_DIE_WITH_PARENT) or os.getppid() != parent):
+                os._exit(127)
             arrange()
             os.execvpe(argv[0], argv, environment)  # noqa: S606 - as intended
         except OSError as error:
@@ -316,15 +323,15 @@ def _adopt_orphans() -> None:
     """Become the parent of every orphan below (prctl(2)), so that a double fork does not escape."""
     import ctypes  # costs a megabyte: only where there is no namespace
 
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    global _prctl
+    _prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def _watch_signals() -> int:
     """Signals arrive as bytes on the returned descriptor, so that none is lost between two waits."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writer)
     for number in (*_STOP_SIGNALS, signal.SIGCHLD):
         signal.signal(number, _note)
@@ -360,16 +367,9 @@ def _end_everything(first: First, contained: bool) -> None:
         select.select([], [], [], 0.01)  # the dead need a moment to become children of ours
 
 
-def _kill(pid: int) -> None:
+def _kill(number: int, send: "Callable[[int, int], None]" = os.kill) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
+        send(number, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
 
