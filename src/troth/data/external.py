@@ -207,7 +207,7 @@ async def role_faults(
     needed = ROLES if backups else _WORKING
     faults = [fault for role in needed for fault in _role_fault(role, found.get(role))]
     if backups and REPLICATOR in found:
-        rows = await owner.fetch(_BACKUP_RIGHTS, REPLICATOR)
+        rows = await owner.fetch(_BACKUP_RIGHTS, REPLICATOR, _RESTORE_POINT)
         faults += [f"{REPLICATOR} may not {row['what']}" for row in rows]
     schema = await owner.fetchval(_SCHEMA)
     if schema != OWNER:
@@ -220,13 +220,14 @@ async def role_faults(
 _WORKING = tuple(role for role in ROLES if "noreplication" in ROLES[role].split())
 """Without backups the replicator is the members' own."""
 
+_RESTORE_POINT = "pg_create_restore_point(text)"
 _BACKUP_RIGHTS = """
 select what from (values
     ('connect to troth', has_database_privilege($1::name, 'troth', 'connect')),
     ('see the doings of members (pg_read_all_stats)', pg_has_role($1::name, 'pg_read_all_stats', 'usage')),
     ('read every table (pg_read_all_data)', pg_has_role($1::name, 'pg_read_all_data', 'usage')),
     ('hold writers off for a moment (pg_maintain)', pg_has_role($1::name, 'pg_maintain', 'usage')),
-    ('make a restore point', has_function_privilege($1::name, 'pg_create_restore_point(text)', 'execute'))
+    ('make a restore point', has_function_privilege($1::name, $2::text, 'execute'))
 ) as needed (what, granted) where not granted
 """
 
