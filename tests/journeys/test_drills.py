@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
-from support.platform import Troth, troth, until, was_backed_up
+from support.platform import Done, Troth, troth, until, was_backed_up
 from troth.core.db import Database
 from troth.wiring.drilling import DRILL_ROLE
 
@@ -34,15 +35,24 @@ DRILLED = {
 }
 
 
+async def drill(platform: Troth, *names: str) -> tuple[Done, dict[str, dict[str, Any]]]:
+    words = ("drill", *names, "--json", "--state", str(platform.state.root))
+    done = await asyncio.to_thread(troth, *words, seconds=400.0)
+    assert done.output, done.errors
+    return done, {one["promise"]: one for one in json.loads(done.output)["drills"]}
+
+
 @pytest.mark.timeout(900)
 async def test_every_drill_turns_its_promise_red_and_green(platform: Troth, superuser: Database) -> None:
     await until(platform.status, was_backed_up, seconds=240, what="a backup was drilled")
-    done = await asyncio.to_thread(
-        troth, "drill", "--json", "--state", str(platform.state.root), seconds=400.0
-    )
-    drills = {one["promise"]: one for one in json.loads(done.output)["drills"]}
+    await platform.whole()
+    done, drills = await drill(platform)
+    for name in [name for name, one in drills.items() if "problem" in one]:  # it could not be begun
+        await platform.whole()
+        done, again = await drill(platform, name)
+        drills |= again
     disturbed = {name for name, one in drills.items() if not one["passed"]}
-    assert disturbed <= {REHEARSED}, done.output
+    assert disturbed <= {REHEARSED}, (drills, done.errors)
     assert set(drills) == DRILLED
     for one in drills.values():
         if one["promise"] in disturbed:

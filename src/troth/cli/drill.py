@@ -9,6 +9,7 @@ from rich.text import Text
 
 from troth.cli.factsheet import VERDICTS
 from troth.cli.screen import err, out
+from troth.core.errors import PlatformError
 from troth.core.state import State
 from troth.hosting import control
 
@@ -17,10 +18,13 @@ SECONDS = 170.0
 
 
 def run_drills(folder: Path, promise: str, *, json: bool) -> int:
-    """Returns the exit status: 1 when a probe did not turn red, or not back."""
+    """Returns the exit status: 1 when a probe did not turn red, or not back. Of several, one that cannot be
+    begun keeps none of the others from it."""
     state = State(folder.resolve())
-    names = [promise] if promise else _known(state)
-    drilled = [_run(state, name, quiet=json) for name in names]
+    if promise:
+        drilled = [_run(state, promise, quiet=json)]
+    else:
+        drilled = [_try(state, name, quiet=json) for name in _known(state)]
     if json:
         json_module.dump({"drills": drilled}, sys.stdout, indent=2, ensure_ascii=False)
         print()  # noqa: T201
@@ -33,6 +37,18 @@ def run_drills(folder: Path, promise: str, *, json: bool) -> int:
 def _known(state: State) -> list[str]:
     answer = control.ask(state.control, {"do": "drills"}, seconds=SECONDS)
     return [str(one["promise"]) for one in cast("list[dict[str, Any]]", answer["drills"])]
+
+
+def _try(state: State, name: str, *, quiet: bool) -> dict[str, Any]:
+    try:
+        return _run(state, name, quiet=quiet)
+    except control.NotRunning:
+        raise
+    except PlatformError as error:
+        if not quiet:
+            words = f": could not be drilled. {error.public} {error.hint}".rstrip()
+            out.print(Text.assemble(("✗ ", "bold red"), (name, "bold"), words))
+        return {"promise": name, "passed": False, "problem": error.public}
 
 
 def _run(state: State, name: str, *, quiet: bool) -> dict[str, Any]:
