@@ -158,3 +158,13 @@ def test_a_recorded_morning_is_followed_without_thrashing() -> None:
     assert served.wanted == POLICY.least
     assert served.waiting == 0
     assert len(served.counts) <= 2 * (max(served.numbers) - POLICY.least) + 2 * turns
+
+
+@pytest.mark.parametrize("every", [0.25, 0.5, 0.52, 0.7, 1.1, 2.0])
+def test_a_lull_is_seen_however_often_one_looks(every: float) -> None:
+    policy, past, instances, at = Policy(least=2, most=4, calm=3.0, down_rest=1.0), Past(), 3, 0.0
+    while instances == 3 and at < 10:
+        decision, past = decide(Observation(at=at, instances=instances, in_flight=1, rate=10.0), policy, past)
+        instances, at = decision.wanted, at + every
+    assert instances == 2
+    assert at > 3.0

@@ -13,8 +13,8 @@ from troth.core.errors import PlatformError
 from troth.core.state import State
 from troth.hosting import control
 
-SECONDS = 170.0
-"""One drill takes three looks of its probe."""
+SECONDS = 300.0
+"""One drill takes three looks of its probe, each of which may be a spike and a lull."""
 
 
 def run_drills(folder: Path, promise: str, *, json: bool) -> int:

@@ -56,8 +56,9 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What a decision remembers of those before: the looks of the last `calm` seconds, when the number last
-    grew and last changed, and how many requests a second one instance carried when it was enough no more."""
+    """What a decision remembers of those before: the looks that cover the last `calm` seconds, when the
+    number last grew and last changed, and how many requests a second one instance carried when it was enough
+    no more."""
 
     looks: tuple[Look, ...] = ()
     grown: float = -math.inf
@@ -75,8 +76,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(seen: Observation, policy: Policy, past: Past) -> tuple[Decision, Past]:
     """What to do after this look, and what to remember of it."""
-    begins = seen.at - policy.calm
-    looks = (*(look for look in past.looks if look.at >= begins), Look(seen.at, seen.in_flight, seen.rate))
+    looks = _covering(seen.at - policy.calm, (*past.looks, Look(seen.at, seen.in_flight, seen.rate)))
     past = msgspec.structs.replace(past, looks=looks)
     decision = _decide(seen, policy, past)
     if decision.wanted > seen.instances:
@@ -84,6 +84,13 @@ def decide(seen: Observation, policy: Policy, past: Past) -> tuple[Decision, Pas
     if decision.wanted != seen.instances:
         past = msgspec.structs.replace(past, changed=seen.at)
     return decision, past
+
+
+def _covering(begins: float, looks: tuple[Look, ...]) -> tuple[Look, ...]:
+    """Those since an instant, and the last one before it: without that, how far they reach back would depend
+    on how often one looks."""
+    older = sum(look.at <= begins for look in looks)
+    return looks[max(0, older - 1) :]
 
 
 def _learn(seen: Observation, policy: Policy, past: Past) -> Past:
@@ -137,7 +144,7 @@ def _grow(seen: Observation, policy: Policy, needed: int, reason: str) -> Decisi
 def _may_shrink(seen: Observation, policy: Policy, past: Past) -> bool:
     if seen.instances <= policy.least or seen.at - past.changed < policy.down_rest:
         return False
-    if seen.at - past.looks[0].at < policy.calm * 0.9:
+    if seen.at - past.looks[0].at < policy.calm:
         return False  # not watched for long enough to say
     others = (seen.instances - 1) * policy.spare
     if max(look.in_flight for look in past.looks) > others * policy.target:
