@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from troth.hosting import edge_log
+from troth.hosting import edge_log, log_file
 from troth.hosting.edge_log import Answered, EdgeLog, Ledger
 from troth.hosting.judging import Errors
 
@@ -110,8 +110,8 @@ def test_the_first_look_begins_at_the_end_for_the_past_was_anothers(tmp_path: Pa
 
 
 def test_who_is_far_behind_passes_over_the_oldest(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_log, "BEHIND_BYTES", 2000)
-    monkeypatch.setattr(edge_log, "READ_BYTES", 1000)
+    monkeypatch.setattr(log_file, "BEHIND_BYTES", 2000)
+    monkeypatch.setattr(log_file, "READ_BYTES", 1000)
     book.write(*[500] * 100)
     assert 0 < book.log.follow(100.0) < 20
     assert book.ledger.passed_over > 0

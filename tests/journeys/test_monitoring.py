@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.platform import EXAMPLE, RESIDENTS, Troth, ended, state_folder, troth, until
+from support.platform import RESIDENTS, Troth, ended, example_text, state_folder, troth, until
 from support.receiver import Receiver, running_receiver
 from support.rounds import in_many_rounds, tell
 from troth.core.reach import Visitor
@@ -25,9 +25,7 @@ async def watched(folder: Path) -> AsyncGenerator[tuple[Troth, Receiver]]:
     """A platform of one member that tells a receiver on this machine."""
     async with running_receiver(folder) as receiver:
         config = folder / "troth.toml"
-        text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
-        for key in ("folder", "schema", "logo"):
-            text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+        text = example_text()
         lines = (
             "[alerts.targets.night]",
             f'webhook = "{receiver.url}"',

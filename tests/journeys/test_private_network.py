@@ -17,7 +17,7 @@ import pytest
 
 from support.network import address
 from support.person import signed_in, ticket
-from support.platform import ANNA, EXAMPLE, RESIDENTS, Troth, ended, state_folder, troth, until
+from support.platform import ANNA, RESIDENTS, Troth, ended, example_text, state_folder, troth, until
 from support.receiver import Receiver, running_receiver
 from support.rounds import in_many_rounds, tell
 from troth.core.errors import PlatformError
@@ -50,9 +50,7 @@ async def apart(folder: Path) -> AsyncGenerator[tuple[Apart, Receiver, Path]]:
     """A platform of one member, not up yet, with a declared receiver on this machine."""
     async with running_receiver(folder) as receiver:
         config = folder / "troth.toml"
-        text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
-        for key in ("folder", "schema", "logo"):
-            text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+        text = example_text()
         lines = (
             "[alerts.targets.night]",
             f'webhook = "{receiver.url}"',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.platform import EXAMPLE, OWNERS, RESIDENTS, Troth, ended, state_folder, troth
+from support.platform import OWNERS, RESIDENTS, Troth, ended, example_text, state_folder, troth
 from support.rounds import in_many_rounds, tell
 from troth.hosting.scaling import Policy
 
@@ -79,9 +79,7 @@ async def ask_on(running: Troth, domain: str, stream: Stream, until: float, seen
 def without_limits(folder: Path) -> Path:
     """The example, one that takes any number of requests from one address and does not grow."""
     config = folder / "troth.toml"
-    text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
-    for key in ("folder", "schema", "logo"):
-        text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+    text = example_text()
     for old, new in (
         ("client_per_second = 30", "client_per_second = 0"),
         ("network_per_second = 300", "network_per_second = 0"),

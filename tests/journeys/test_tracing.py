@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.collector import Seen, spans_of
 from support.person import Person, signed_in, ticket
-from support.platform import ANNA, EXAMPLE, RESIDENTS, Troth, ended, state_folder, troth, until
+from support.platform import ANNA, RESIDENTS, Troth, ended, example_text, state_folder, troth, until
 from support.receiver import Receiver, running_receiver
 from support.rounds import in_many_rounds, tell
 from troth.core.db import Database
@@ -31,9 +31,7 @@ async def traced(folder: Path) -> AsyncGenerator[tuple[Troth, Receiver]]:
     """A platform of one member that traces every request."""
     async with running_receiver(folder) as receiver:
         config = folder / "troth.toml"
-        text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
-        for key in ("folder", "schema", "logo"):
-            text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+        text = example_text()
         headers = folder / "collector.headers"
         write_secret(headers, f"Authorization: Bearer {SECRET}\n".encode())
         lines = (

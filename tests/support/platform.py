@@ -28,6 +28,16 @@ from troth.hosting.processes import Process
 
 TROTH = Path(sys.executable).with_name("troth")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "residents" / "troth.toml"
+
+
+def example_text() -> str:
+    """The example's `troth.toml`, fit to stand in another folder."""
+    text = EXAMPLE.read_text().replace('"../', f'"{EXAMPLE.parents[1]}/')
+    for key in ("folder", "schema", "logo"):
+        text = text.replace(f'{key} = "', f'{key} = "{EXAMPLE.parent}/')
+    return text
+
+
 RESIDENTS, OWNERS = "residents.localhost", "owners.localhost"
 ANNA, MARKUS = "anna.weber@lindenhof.example", "markus.brandt@lindenhof.example"
 LEA, JONAS = "lea.hofmann@seeblick.example", "jonas.keller@seeblick.example"

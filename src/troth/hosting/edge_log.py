@@ -1,24 +1,16 @@
 """The edge's access log, followed as it is written: what came of the requests to each place.
 
-The file is followed and not a socket: an edge that writes to a reader that has stopped reading would wait
-for it, and with it everybody's requests. Whatever the keeper is late for is in the file when it comes back.
-What is read at once and what is remembered are bounded; lines that are too many are passed over and counted.
+What is read at once (`hosting.log_file`) and what is remembered are bounded.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from troth.hosting.judging import Errors
-
-READ_BYTES = 1 << 20
-"""At one look: some 2,000 lines."""
-
-BEHIND_BYTES = 8 << 20
-"""Further behind than this, the oldest lines are passed over."""
+from troth.hosting.log_file import Follower
 
 WINDOW_SECONDS = 10
 """The seconds whose answers count as recent."""
@@ -116,73 +108,33 @@ class EdgeLog:
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self.heard: list[Hear] = []
-        self._path, self._ledger = path, ledger
-        self._descriptor: int | None = None
-        self._rest = b""
+        self._lines, self._ledger = Follower(path), ledger
 
     def follow(self, now: float) -> int:
         """Take in what was written since; returns how many answers instances gave. Beginning at the end of
         what is there."""
-        if self._descriptor is None:
-            self._open(at_its_end=True)
-        if self._descriptor is None:
-            return 0
-        count = self._take(self._descriptor, now)
-        if self._rolled(self._descriptor):
-            count += self._take(self._descriptor, now)
-            self.close()
-            self._open(at_its_end=False)
-        return count
-
-    def close(self) -> None:
-        """Follow no more."""
-        descriptor, self._descriptor, self._rest = self._descriptor, None, b""
-        if descriptor is not None:
-            os.close(descriptor)
-
-    def _open(self, *, at_its_end: bool) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            if at_its_end:
-                os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    def _rolled(self, descriptor: int) -> bool:
-        try:
-            return self._path.stat().st_ino != os.fstat(descriptor).st_ino
-        except FileNotFoundError:
-            return False  # between the two halves of a roll; the next look finds the new file
-
-    def _take(self, descriptor: int, now: float) -> int:
-        self._pass_over(descriptor)
-        whole = self._rest + os.read(descriptor, READ_BYTES)
-        lines, _, self._rest = whole.rpartition(b"\n")
-        if len(self._rest) > READ_BYTES:
-            self._rest = b""  # no line is so long: this is no log
         count = 0
-        for answered in _parsed(lines):
+        for answered in _parsed(self._lines.lines()):
             for hear in self.heard:
                 hear(answered, now)
             if answered.is_of_an_instance:
                 self._ledger.note(answered.upstream, answered.status, answered.duration, now)
                 count += 1
+        self._ledger.passed_over = self._lines.passed_over
         return count
 
-    def _pass_over(self, descriptor: int) -> None:
-        behind = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
-        if behind > BEHIND_BYTES:
-            os.lseek(descriptor, behind - READ_BYTES, os.SEEK_CUR)
-            self._rest = b""
-            self._ledger.passed_over += behind - READ_BYTES
+    def close(self) -> None:
+        """Follow no more."""
+        self._lines.close()
 
 
-def _parsed(lines: bytes) -> Iterator[Answered]:
+def _parsed(lines: Iterator[bytes]) -> Iterator[Answered]:
     """Half a line, after some were passed over, is none."""
-    for line in lines.split(b"\n"):
-        if line:
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                answered = _decoder.decode(line)
-                if answered.status:
-                    yield answered
+    for line in lines:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            answered = _decoder.decode(line)
+            if answered.status:
+                yield answered
 
 
 def _step(seconds: float) -> int:

@@ -14,8 +14,9 @@ from troth.core.errors import ConfigError, PlatformError
 from troth.core.secret import read_secret
 from troth.core.settings import TracingSettings
 from troth.core.state import State
+from troth.hosting.log_file import Follower
 from troth.hosting.plan import Duty
-from troth.hosting.tracing.edge_spans import Follower, read_line
+from troth.hosting.tracing.edge_spans import read_line
 from troth.hosting.tracing.otlp import encode
 from troth.hosting.tracing.pipes import Pipes
 from troth.hosting.tracing.supply import Supply, Told

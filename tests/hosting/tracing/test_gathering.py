@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from troth.core.tracing import MOST_BYTES, Pipe, Span
-from troth.hosting.tracing.edge_spans import Follower, read_line
+from troth.hosting.log_file import Follower
+from troth.hosting.tracing.edge_spans import read_line
 from troth.hosting.tracing.pipes import Pipes, make_pipe
 from troth.hosting.tracing.supply import LONGEST_SECONDS, MOST_AT_ONCE, MOST_WAITING, Supply
 
