@@ -23,7 +23,7 @@ from troth.core.state import State, open_state
 from troth.data.places import find_places
 from troth.data.residency_promise import STANDS, Stray, WatchView, drill, judge_residency, probe
 from troth.hosting.outgoing import own_addresses
-from troth.wiring import residency as module
+from troth.wiring import strays
 from troth.wiring.residency import Residency, system_resolvers
 
 NOW = SystemClock().now()
@@ -116,7 +116,7 @@ class _Later(SystemClock):
 
 
 async def test_strays_are_bounded(state: State, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_STRAYS", 2)
+    monkeypatch.setattr(strays, "_MOST", 2)
     residency = watch(state, postgres)
     for _ in range(3):
         with connected():

@@ -20,7 +20,8 @@ from troth.core.process import Endpoint
 from troth.core.state import State
 from troth.data.places import declared_destinations, find_places
 from troth.data.residency_promise import STANDS, ResidencyView, Stray, WatchView
-from troth.hosting.outgoing import Lookout, Outgoing, own_addresses
+from troth.hosting.outgoing import Lookout, own_addresses
+from troth.wiring.strays import Strays
 from troth.wiring.trail import note
 
 EVERY_SECONDS = 0.5
@@ -35,7 +36,6 @@ TROUBLE = timedelta(minutes=5)
 HOLD_SECONDS = 3600.0
 """For how long an address stays good after a name last led to it: connections outlive their records."""
 
-_MOST_STRAYS = 100
 _DNS_PORT = 53
 _RESOLVERS = Path("/etc/resolv.conf")
 
@@ -116,7 +116,7 @@ class Residency:
         self.places = find_places(settings)
         self._addresses = Addresses((one.host, one.port) for one in declared_destinations(settings))
         self._name_servers = frozenset(settings.dns.servers), settings.dns.port
-        self._strays: dict[tuple[str, str, str], Stray] = {}
+        self._strays = Strays()
         self._planted: set[Endpoint] = set()
         self._since = self._clock.now()
         self._last_look: datetime | None = None
@@ -150,14 +150,12 @@ class Residency:
 
     def watched(self) -> WatchView:
         """What was seen so far."""
-        since = self._clock.now() - STANDS
-        self._strays = {key: one for key, one in self._strays.items() if one.last > since}
         return WatchView(
             since=self._since,
             looked=self._looked,
             last=self._last_look,
             every=EVERY_SECONDS,
-            strays=tuple(self._strays.values()),
+            strays=self._strays.since(self._clock.now() - STANDS),
         )
 
     async def report(self) -> "ResidencyReport":
@@ -202,9 +200,7 @@ class Residency:
                     yield
             finally:
                 async with self._one_at_a_time:  # a sample that saw it still must not bring it back
-                    self._strays = {
-                        key: one for key, one in self._strays.items() if _endpoint(one.address) != place
-                    }
+                    self._strays.forget(_told(place))
                     self._planted.discard(place)
 
     async def _sample(self) -> list[Stray]:
@@ -214,8 +210,9 @@ class Residency:
         if unknown:
             # A name may lead elsewhere since it was last asked.
             await self._addresses.refresh(at_once=True)
-        unknown = [one for one in unknown if not self._is_declared(one.remote)]
-        return [stray for one in unknown if (stray := self._note(one)) is not None]
+        strays = (one for one in unknown if not self._is_declared(one.remote))
+        noted = (self._strays.note(one, _told(one.remote), self._last_look) for one in strays)
+        return [stray for stray in noted if stray is not None]
 
     def _is_declared(self, place: Endpoint) -> bool:
         if self._addresses.knows(place) or self._is_name_server(place):
@@ -228,26 +225,6 @@ class Residency:
         if place.host in servers and place.port == port:
             return True
         return is_resolver(place)
-
-    def _note(self, one: Outgoing) -> Stray | None:
-        now = self._clock.now()
-        key = (one.process, one.protocol, str(one.remote))
-        known = self._strays.get(key)
-        if known is not None:
-            self._strays[key] = msgspec.structs.replace(known, last=now, pid=one.pid)
-            return None
-        stray = Stray(
-            process=one.process,
-            pid=one.pid,
-            protocol=one.protocol,
-            address=_told(one.remote),
-            first=now,
-            last=now,
-        )
-        if len(self._strays) >= _MOST_STRAYS:
-            self._strays.pop(min(self._strays, key=lambda old: self._strays[old].last))
-        self._strays[key] = stray
-        return stray
 
     async def _alarm(self, strays: list[Stray]) -> None:
         """Into the trail, where `troth status` counts it. Without a leader the log has to do."""
