@@ -34,7 +34,7 @@ from bench.results import Entry, entry, record  # noqa: E402
 from support.access import CALLBACK, Access, House, furnish  # noqa: E402
 from support.client import CHALLENGE, VERIFIER  # noqa: E402
 from support.clients import add_client  # noqa: E402
-from support.postgres import Server, free_port  # noqa: E402
+from support.postgres import Server  # noqa: E402
 from troth.access.oauth.authorize import AuthorizationRequest  # noqa: E402
 from troth.access.oauth.client_authentication import ClientRequest  # noqa: E402
 from troth.access.oauth.clients import Client  # noqa: E402
@@ -49,6 +49,7 @@ from troth.data.keys import make_root_key, read_root_key  # noqa: E402
 from troth.data.postgres import find_binaries  # noqa: E402
 from troth.data.roles import APP, AUDITOR, OWNER, SUPERUSER, bootstrap  # noqa: E402
 from troth.hosting.instance_file import InstanceFile  # noqa: E402
+from troth.hosting.ports import free_ports  # noqa: E402
 from troth.hosting.wire import encode  # noqa: E402
 from troth.wiring.blueprint import WebConfiguration  # noqa: E402
 
@@ -118,7 +119,7 @@ class Instance:
     def __init__(self, folder: Path, scene: Scene) -> None:
         self.folder = folder
         self.scene = scene
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.certificates = Certificates.make(folder)
 
     @contextmanager

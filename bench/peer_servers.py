@@ -19,11 +19,12 @@ from urllib.parse import quote
 import msgspec
 
 from bench.load import Side
-from support.postgres import Server, free_port
+from support.postgres import Server
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.jose import generate_signing_key
 from troth.data.roles import APP
+from troth.hosting.ports import free_ports
 
 PEERS = Path(__file__).parent / "peers"
 CLIENT = "bench"
@@ -131,7 +132,7 @@ def oidc_provider(folder: Path, *, chains: int) -> Generator[Peer]:
     place = PEERS / "oidc_provider"
     if not (place / "node_modules").is_dir():
         subprocess.run(["npm", "ci", "--loglevel", "error"], cwd=place, check=True)
-    certificates, port, secret = Certificates.make(folder), free_port(), secrets.token_urlsafe(32)
+    certificates, port, secret = Certificates.make(folder), free_ports(1)[0], secrets.token_urlsafe(32)
     settings = {
         "port": port,
         "secret": secret,
@@ -163,7 +164,7 @@ def django_toolkit(folder: Path, server: Server, *, chains: int) -> Generator[Pe
     python = place / ".venv" / "bin" / "python"
     if not python.exists():
         _install(place)
-    certificates, port, secret = Certificates.make(folder), free_port(), secrets.token_urlsafe(32)
+    certificates, port, secret = Certificates.make(folder), free_ports(1)[0], secrets.token_urlsafe(32)
     target = server.target(APP, "peer")
     settings = {
         "secret": secret,

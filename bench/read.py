@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from bench.load import Plan, Side  # noqa: E402
 from bench.read_app import SCHEMA  # noqa: E402
 from bench.results import entry, record  # noqa: E402
-from support.postgres import Server, Tenant, free_port, new_tenant  # noqa: E402
+from support.postgres import Server, Tenant, new_tenant  # noqa: E402
 from troth.access.accounts.people import Accounts, Profile  # noqa: E402
 from troth.access.sessions import Sessions  # noqa: E402
 from troth.access.signing import SigningKeys  # noqa: E402
@@ -46,6 +46,7 @@ from troth.data.keys import KeyRing, Sealer, make_root_key, read_root_key  # noq
 from troth.data.postgres import find_binaries  # noqa: E402
 from troth.data.roles import APP, OWNER, SUPERUSER, bootstrap  # noqa: E402
 from troth.hosting.instance_file import InstanceFile  # noqa: E402
+from troth.hosting.ports import free_ports  # noqa: E402
 from troth.hosting.wire import encode  # noqa: E402
 
 AIM = 0.6
@@ -110,7 +111,7 @@ class Instance:
         now = SystemClock().now()
         day = timedelta(days=1)
         self.folder = folder
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.servers = Authority.open(folder, "instances", now=now)
         self.callers = Authority.open(folder, "callers", now=now)
         self.server = write_leaf(

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 
 from support.name_server import NameServer, name_server
-from support.postgres import free_port
 from troth.access.ownership import (
     MOST_RECORDS,
     Challenge,
@@ -14,6 +13,7 @@ from troth.access.ownership import (
     new_challenge,
     require_ownership,
 )
+from troth.hosting.ports import free_ports
 
 DOMAIN = "portal.customer.example"
 
@@ -87,7 +87,7 @@ async def test_a_failing_name_server_is_no_proof_and_no_denial(dns: NameServer) 
 
 
 async def test_a_silent_name_server_is_given_up() -> None:
-    servers = NameServers(("127.0.0.1",), free_port())
+    servers = NameServers(("127.0.0.1",), free_ports(1)[0])
     with pytest.raises(NotOwned) as refused:
         await require_ownership(new_challenge(DOMAIN), servers, seconds=0.3)
     assert refused.value.seen == "unreachable"

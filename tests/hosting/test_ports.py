@@ -4,6 +4,7 @@ import itertools
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from troth.hosting.ports import PublicPorts, free_ports, holder, private_ports, 
 
 def is_free(port: int) -> bool:
     with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
         except OSError:
@@ -66,6 +68,7 @@ def test_a_listener_that_shares_its_port_is_seen_all_the_same() -> None:
     """Caddy listens with SO_REUSEPORT; a second edge would silently take half of the connections."""
     port, http = free_ports(2)
     with socket.socket() as edge:
+        edge.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         edge.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         edge.bind(("127.0.0.1", port))
         edge.listen()
@@ -134,3 +137,25 @@ def test_private_ports_are_never_the_public_ones_and_never_twice() -> None:
     chosen = list(itertools.islice(private_ports(public), 400))
     assert len(set(chosen)) == 400
     assert not public & set(chosen)
+
+
+def test_nobody_else_is_given_a_port_that_was_chosen_and_is_not_served_yet() -> None:
+    """Two platforms that start at once on one machine."""
+    (port,) = free_ports(1)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_ports_chosen_long_ago_are_let_go() -> None:
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    free_ports(ports._MOST_CLAIMS)  # pyright: ignore[reportPrivateUsage]
+    before = opened()
+    free_ports(100)
+    assert opened() == before

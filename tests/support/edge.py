@@ -134,15 +134,15 @@ class World:
             self.start_upstream(name, port, "web")
         for name, port in self.portal.items():
             self.start_upstream(name, port, "portal")
-        for port in (*self.web.values(), *self.portal.values()):
-            await listening(port)
+        for name, port in (*self.web.items(), *self.portal.items()):
+            await listening(port, self.processes[name])
         if edge:
             self.run_edge(self.spec)
             await self.edge_listens()
 
     async def edge_listens(self) -> None:
         for port in (self.state.https_port, self.state.http_port, self.state.private.endpoint.port):
-            await listening(port)
+            await listening(port, self.processes["edge"], self.spec.log)
 
     def start_upstream(self, name: str, port: int, service: str) -> None:
         subject = Subject(common_name=name, dns=(service_name(service),), usage="server")
@@ -245,15 +245,22 @@ def told(answer: httpx.Response) -> dict[str, list[str]]:
     return headers
 
 
-async def listening(port: int) -> None:
-    """Wait until something accepts connections on a port of this machine."""
-    async with asyncio.timeout(15):
-        while True:
+async def listening(
+    port: int, server: subprocess.Popen[bytes] | None = None, log: Path | None = None
+) -> None:
+    """Wait until something accepts connections on a port here; fail with what the server said when it ends."""
+    async with asyncio.timeout(60):
+        while server is None or server.poll() is None:
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
                 return
             await asyncio.sleep(0.02)
+    raise AssertionError(f"the server of port {port} ended with {server.returncode}: {_end_of(log)}")
+
+
+def _end_of(log: Path | None) -> str:
+    return log.read_text()[-2000:] if log else ""
 
 
 @contextlib.asynccontextmanager

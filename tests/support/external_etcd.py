@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from support.postgres import free_port
 from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.process import Endpoint
 from troth.data.consensus import Consensus, StoreNode, consensus_process, find_etcd
 from troth.data.external_store import ExternalStore
+from troth.hosting.ports import free_ports
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
@@ -88,10 +88,11 @@ class ExternalEtcd:
     def _describe(self, name: str, address: str) -> Consensus:
         data = self._folder / name
         data.mkdir(mode=0o700)
+        client, peer = free_ports(2)
         return Consensus(
             program=find_etcd(),
-            client=Endpoint(address, free_port()),
-            peer=Endpoint(address, free_port()),
+            client=Endpoint(address, client),
+            peer=Endpoint(address, peer),
             authority=self.authority,
             server=self._leaf(name, "both", address),
             data=data,

@@ -16,10 +16,11 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from support.postgres import DIE_WITH_PARENT, free_port
+from support.postgres import DIE_WITH_PARENT
 from support.waiting import until_answered
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.clock import SystemClock
+from troth.hosting.ports import free_ports
 
 
 class Pebble(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ async def pebble(
     authority = Authority.open(folder, "acme", now=now)
     subject = Subject(common_name="localhost", dns=("localhost",), usage="server")
     leaf = write_leaf(authority.issue(subject, now=now, lifetime=timedelta(days=1)), folder, "acme-server")
-    acme, management = free_port(), free_port()
+    acme, management = free_ports(2)
     settings = {
         "listenAddress": f"127.0.0.1:{acme}",
         "managementListenAddress": f"127.0.0.1:{management}",

@@ -6,7 +6,6 @@ Tests share it. None truncates anything: each takes a tenant of its own from `ne
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Generator
@@ -25,6 +24,7 @@ from troth.core.migrations import migrate
 from troth.core.process import Endpoint
 from troth.data.postgres import Binaries, find_binaries
 from troth.data.roles import APP, AUDITOR, OWNER, SUPERUSER, bootstrap
+from troth.hosting.ports import free_ports
 
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -65,7 +65,7 @@ class Server:
         self._settings = _SETTINGS if durable else _SETTINGS + _FORGETFUL
         self.folder = folder
         self.binaries = binaries
-        self.endpoint = Endpoint("127.0.0.1", free_port())
+        self.endpoint = Endpoint("127.0.0.1", free_ports(1)[0])
         self._now = SystemClock().now()
         self._servers = Authority.open(folder, "database", now=self._now)
         self._clients = Authority.open(folder, "database_clients", now=self._now)
@@ -153,13 +153,6 @@ def run_to_end(*argv: str) -> None:
 def children_of(pid: int) -> list[int]:
     """Process ids of the direct children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def new_tenant(owner: Database) -> Tenant:

@@ -13,10 +13,10 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from support.postgres import free_port
 from troth.access.accounts.mail import Relay
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.secret import write_secret
+from troth.hosting.ports import free_ports
 
 USER, PASSWORD = "troth", "relay password"
 
@@ -86,7 +86,7 @@ async def running_relay(folder: Path, *, implicit: bool = False) -> AsyncGenerat
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(leaf.certificate, leaf.key)
     write_secret(folder / "mail.password", PASSWORD.encode() + b"\n")
-    port = free_port()
+    port = free_ports(1)[0]
     relay = Relay(
         host="localhost",
         port=port,

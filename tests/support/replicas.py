@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from support.postgres import AS_OTHER_USER, free_port
+from support.postgres import AS_OTHER_USER
 from troth.core.ca import Authority, LeafFiles, Subject, Usage, write_leaf
 from troth.core.clock import SystemClock
 from troth.core.db import DatabaseTarget
@@ -30,6 +30,7 @@ from troth.data.replicas import (
     write_configuration,
 )
 from troth.data.roles import OWNER, SUPERUSER, bootstrap
+from troth.hosting.ports import free_ports
 
 PATIENCE = 180.0
 """Seconds for a hang alone: on a machine that is busy with other things a first start takes over a minute."""
@@ -292,4 +293,4 @@ def _pss(pid: int) -> float:
 
 
 def _endpoint() -> Endpoint:
-    return Endpoint("127.0.0.1", free_port())
+    return Endpoint("127.0.0.1", free_ports(1)[0])

@@ -18,13 +18,13 @@ from starlette.applications import Starlette
 from support.access import furnish
 from support.browser import Served, WebAccess, application
 from support.documents import collections
-from support.postgres import free_port
 from troth.access.authenticator import Authenticator
 from troth.access.explain import Denials
 from troth.access.tenants import DomainDirectory
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.data.documents import Documents
 from troth.data.openapi import write_api
+from troth.hosting.ports import free_ports
 from troth.web import api
 
 NODE = Path(ROOT_DIR) / "bin" / "node"
@@ -34,7 +34,7 @@ NPM = Path(__file__).parents[1] / "npm"
 @asynccontextmanager
 async def serve(web: WebAccess, folder: Path) -> AsyncGenerator[Served]:
     """A fresh house with its pages, its authorization server and its data API."""
-    port = free_port()
+    port = free_ports(1)[0]
     # An issuer's address has the port in it, and a proof names that address.
     web.directory = DomainDirectory(web.database, web.clock, port=port)
     web.authenticator = Authenticator(web.directory, web.tokens, web.proofs)

@@ -57,7 +57,7 @@ class Backups:
         received = read_lsn(row[1]) if row[1] else None
         self.coverage.note(Look(datetime.now(UTC), read_lsn(row[0]), received))
         shipped = await self.shipper.round()
-        self.coverage.ship(max(received or 0, shipped.end))
+        self.coverage.ship(shipped.reach(received))
 
     async def shipped(self, lsn: int) -> None:
         """Ship until the store has the log up to here."""

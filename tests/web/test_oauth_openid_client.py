@@ -15,12 +15,12 @@ from support.access import EMAIL, NAME, House, RunningClock
 from support.browser import WebAccess
 from support.factors import add_app
 from support.npm_clients import KINDS, Ran, tell
-from support.postgres import free_port
 from support.served import run_npm, serve
 from troth.access.oauth.logout_notices import EVENT, Delivery, LogoutNotices
 from troth.access.sessions import ONE_FACTOR, TWO_FACTORS
 from troth.core.ca import Authority, Subject, write_leaf
 from troth.core.db import Database
+from troth.hosting.ports import free_ports
 
 DETAIL = {"type": "troth_data", "collection": "tickets", "actions": ["read"], "own": True}
 
@@ -35,7 +35,7 @@ def partner(folder: Path) -> tuple[dict[str, Any], Delivery]:
     subject = Subject(common_name="localhost", dns=("localhost",), usage="server")
     leaf = write_leaf(authority.issue(subject, now=now, lifetime=timedelta(hours=1)), folder, "listener")
     trust = ssl.create_default_context(cafile=authority.certificate_file)
-    listener = {"port": free_port(), "certificate": str(leaf.certificate), "key": str(leaf.key)}
+    listener = {"port": free_ports(1)[0], "certificate": str(leaf.certificate), "key": str(leaf.key)}
     return listener, Delivery(trust, private=True)
 
 

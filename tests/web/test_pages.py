@@ -14,7 +14,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from support.access import EMAIL, PASSWORD
 from support.browser import Served
 from support.chromium import launch
-from support.postgres import free_port
+from troth.hosting.ports import free_ports
 
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]
@@ -48,7 +48,7 @@ async def listening() -> AsyncGenerator[tuple[str, "asyncio.Queue[str]"]]:
         if line.startswith("GET /callback"):
             requests.put_nowait(line.split()[1])
 
-    port = free_port()
+    port = free_ports(1)[0]
     server = await asyncio.start_server(answer, "127.0.0.1", port)
     yield f"http://127.0.0.1:{port}/callback", requests
     server.close()

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,12 @@ import psutil
 from troth.core.errors import ConfigError, PlatformError
 
 _LOWEST_PRIVATE = 20_000
+
+_MOST_CLAIMS = 256
+"""Of some 30 ports that a platform needs, and those of instances that come and go."""
+
+_claims: deque[int] = deque()
+"""Descriptors of sockets that hold the ports this process has chosen last."""
 
 _KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -35,12 +42,13 @@ def private_ports(but: frozenset[int] = frozenset()) -> Iterator[int]:
     """Free TCP ports of 127.0.0.1, none twice and none of `but`, for as long as one is asked for.
 
     Taken below the range from which the kernel serves outgoing connections: one of those could otherwise
-    sit on the port between this choice and the moment the process listens. Raises PlatformError when there
-    are no more.
+    sit on the port between this choice and the moment the process listens. For the same reason this process
+    keeps a socket on each of the last 256: whoever else looks for a port finds it taken, and whoever is given
+    it can listen, as servers do (SO_REUSEADDR). Raises PlatformError when there are no more.
     """
     ports = range(_LOWEST_PRIVATE, _first_kernel_port())
     for port in random.SystemRandom().sample(ports, len(ports)):
-        if port not in but and _trouble("127.0.0.1", port, udp=False) is None:
+        if port not in but and _claim(port):
             yield port
     raise PlatformError("There are not enough free ports on 127.0.0.1.")
 
@@ -152,6 +160,21 @@ def _listen(address: str, port: int, kind: socket.SocketKind) -> None:
         probe.bind((address, port))
         if kind == socket.SOCK_STREAM:
             probe.listen(1)
+
+
+def _claim(port: int) -> bool:
+    """Take the port for ourselves, then let others listen on it; False when somebody has it."""
+    claim = socket.socket()
+    try:
+        claim.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _claims.append(claim.detach())
+    while len(_claims) > _MOST_CLAIMS:
+        os.close(_claims.popleft())
+    return True
 
 
 def _first_kernel_port() -> int:

@@ -269,7 +269,7 @@ class LogPart:
         else:
             self.problem = ""
             if receivers == self._receivers and not self._seam.is_open:
-                self._coverage.ship(max(looked or 0, shipped.end))
+                self._coverage.ship(shipped.reach(looked))
         finally:
             self._shipped_at = time.monotonic()
 

@@ -6,7 +6,7 @@ import pytest
 
 from troth.core.secret import Secret
 from troth.data.backups.shipping import Shipper
-from troth.data.backups.spool import Spool
+from troth.data.backups.spool import Spool, Waiting
 from troth.data.backups.vault import Vault
 from troth.data.backups.wal import SEGMENT_BYTES, Segment
 from troth.data.stores.folder import FolderStore
@@ -52,3 +52,31 @@ async def test_nothing_behind_a_segment_that_is_received_again_counts(spool: Spo
     receive(spool, 8, size=100)
     receive(spool, 9)
     assert (await shipper.round()).end == before.end
+
+
+class Renaming(Spool):
+    """A receiver that completes its segment between the look at the folder and the look at the file."""
+
+    def waiting(self) -> Waiting:
+        waiting = super().waiting()
+        for path in waiting.growing:
+            path.rename(path.with_suffix(""))
+        return waiting
+
+
+async def test_a_segment_that_became_whole_under_the_round_does_not_count_until_it_is_sent(
+    tmp_path: Path,
+) -> None:
+    spool = Renaming(tmp_path / "spool")
+    spool.prepare()
+    store = await FolderStore.open(tmp_path / "store")
+    shipper = Shipper(spool, Vault(store, Secret(b"k" * 32)))
+    segment = Segment(1, 7)
+    (spool.folder / f"{segment.name}.partial").write_bytes(b"a" * SEGMENT_BYTES)
+    received = segment.start + 100
+    first = await shipper.round()
+    assert await store.list() == ()
+    assert (first.missed, first.reach(received)) == (True, 0)
+    second = await shipper.round()
+    assert [entry.name for entry in await store.list()] != []
+    assert (second.missed, second.reach(received)) == (False, segment.end)

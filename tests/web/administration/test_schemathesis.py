@@ -25,12 +25,12 @@ from support.access import House, furnish
 from support.administration import EVERYTHING, AdministeredAccess, Official, change, official
 from support.documents import EVERYTHING as DOCUMENTS
 from support.documents import collections
-from support.postgres import free_port
 from troth.access.openapi import describe_access
 from troth.access.tokens import Bearer
 from troth.core.names import SESSION_COOKIE
 from troth.data.documents import Documents
 from troth.data.openapi import describe_api
+from troth.hosting.ports import free_ports
 from troth.web import administration, api, session
 
 # What it says of its types is too little for a strict reader.
@@ -96,7 +96,7 @@ async def door(access: AdministeredAccess, house: House) -> AsyncGenerator[Door]
             *session.routes(access),
         ]
     )
-    port = free_port()
+    port = free_ports(1)[0]
     server = Server(
         app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error
     )

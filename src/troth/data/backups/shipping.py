@@ -105,12 +105,19 @@ class Seam:
 
 class Shipped(msgspec.Struct, frozen=True):
     """What one round has sent. All that the present receiver has before `end` is in the store by then, as far
-    as whole segments tell, which is sooner than the receiver reports it; 0 when none was sent."""
+    as whole segments tell, which is sooner than the receiver reports it; 0 when none was sent. A round
+    `missed` something when a file that it had listed had another name by its turn, or will be received
+    again."""
 
     segments: int = 0
     pieces: int = 0
     size: int = 0
     end: int = 0
+    missed: bool = False
+
+    def reach(self, received: int | None) -> int:
+        """Up to where the log is in the store, when `received` was received before the round began."""
+        return self.end if self.missed else max(received or 0, self.end)
 
 
 class Shipper:
@@ -130,19 +137,19 @@ class Shipper:
         time."""
         waiting = await asyncio.to_thread(self._spool.waiting)
         segments = pieces = size = end = 0
-        all_sent = True
+        all_sent, missed = True, False
         for path in waiting.histories:
             await self._history(path)
         for path in waiting.whole:
-            size += (sent := await self._whole(path))
-            segments += 1
-            all_sent = all_sent and sent > 0
+            sent = await self._whole(path)
+            segments, size, missed = segments + 1, size + (sent or 0), missed or sent is None
+            all_sent = all_sent and bool(sent)
             if all_sent and self._spool.is_growing(path):
                 end = segment_of(path).end
         for path in waiting.growing:
-            if sent := await self._growing(path):
-                pieces, size = pieces + 1, size + sent
-        return Shipped(segments, pieces, size, end)
+            sent = await self._growing(path)
+            pieces, size, missed = pieces + bool(sent), size + (sent or 0), missed or sent is None
+        return Shipped(segments, pieces, size, end, missed)
 
     async def _history(self, path: Path) -> None:
         timeline = history_timeline(path.name)
@@ -156,14 +163,15 @@ class Shipper:
         if not self._spool.is_growing(path):
             _drop(path)
 
-    async def _whole(self, path: Path) -> int:
+    async def _whole(self, path: Path) -> int | None:
+        """How many bytes the store took; None when the file was no longer there, or not good."""
         segment = segment_of(path)
         body = await asyncio.to_thread(_read, path)
         if body is None:
-            return 0
+            return None
         if len(body) != SEGMENT_BYTES:  # a disk that was full: it will be received again
             _drop(path)
-            return 0
+            return None
         stored = await self._vault.put_bytes(segment_object(segment), body)
         self.reached = max(self.reached, segment.end)
         _drop(path)
@@ -172,19 +180,20 @@ class Shipper:
             await self._vault.delete_if_free(name)
         return stored.size
 
-    async def _growing(self, path: Path) -> int:
+    async def _growing(self, path: Path) -> int | None:
+        """How many bytes the store took; None when the file was whole by now, or set aside."""
         segment = segment_of(path)
         try:
             end = await asyncio.to_thread(extent, path)
-        except FileNotFoundError:  # whole by now
-            return 0
+        except FileNotFoundError:
+            return None
         before = self._ends.get(segment, 0)
         sent = 0
         if end > before:
             start = page_before(before)
             body = await asyncio.to_thread(_read, path, start, end)
             if body is None:
-                return 0
+                return None
             piece = Piece(segment, end, start)
             sent = (await self._vault.put_bytes(piece.name, body)).size
             self._ends[segment] = end
