@@ -248,7 +248,7 @@ def told(answer: httpx.Response) -> dict[str, list[str]]:
 async def listening(
     port: int, server: subprocess.Popen[bytes] | None = None, log: Path | None = None
 ) -> None:
-    """Wait until something accepts connections on a port here; fail with what the server said when it ends."""
+    """Wait until something accepts connections on a port here; fail with what it said when it ends."""
     async with asyncio.timeout(60):
         while server is None or server.poll() is None:
             with contextlib.suppress(OSError):
