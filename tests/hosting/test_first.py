@@ -211,7 +211,7 @@ async def test_a_stop_that_is_asked_for_while_no_keeper_is_there_ends_everything
     handed.process.terminate()
     began = time.monotonic()
     assert await asyncio.to_thread(handed.process.wait, 20) == 128 + signal.SIGTERM
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert row is not None
     assert processes.read(row.pid) is None
 

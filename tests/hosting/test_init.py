@@ -116,8 +116,8 @@ def test_the_end_of_the_lifeline_ends_everything_at_once(first: First) -> None:
     assert len(seen) >= 4
     first.let_go()
     assert finish(process) == 128 + signal.SIGKILL
-    assert processes.wait_until_gone(seen, 1.0) == ()
-    assert time.monotonic() - began < 3.0
+    assert processes.wait_until_gone(seen, 10.0) == ()
+    assert time.monotonic() - began < 30.0
 
 
 def test_a_signal_is_passed_on_to_the_keeper(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ async def test_a_customer_and_its_domain_come_and_go_while_the_platform_runs(pla
         except httpx.ConnectError:
             return None
 
-    await until(serves, lambda status: status == 200, seconds=5.0, what="the new domain serves")
+    await until(serves, lambda status: status == 200, seconds=20, what="the new domain serves")
     assert await status_of(platform, "/") == 401  # its application is behind the question whose session it is
     assert [one["name"] for one in typed(platform, "domain", "list", "--tenant", SLUG)["domains"]] == [NAME]
 
@@ -45,8 +45,8 @@ async def test_a_customer_and_its_domain_come_and_go_while_the_platform_runs(pla
     assert (wrong.status, "already" in wrong.errors) == (2, True)
 
     typed(platform, "tenant", "suspend", SLUG)
-    await until(serves, lambda status: status == 404, seconds=5.0, what="a suspended customer is not served")
+    await until(serves, lambda status: status == 404, seconds=20, what="a suspended customer is not served")
     typed(platform, "tenant", "resume", SLUG)
-    await until(serves, lambda status: status == 200, seconds=5.0, what="the customer is served again")
+    await until(serves, lambda status: status == 200, seconds=20, what="the customer is served again")
     typed(platform, "domain", "remove", NAME)
-    await until(serves, lambda status: status == 404, seconds=5.0, what="a removed domain is not served")
+    await until(serves, lambda status: status == 404, seconds=20, what="a removed domain is not served")

@@ -95,7 +95,7 @@ async def test_a_second_up_says_that_it_runs_and_down_ends_every_process(alone: 
     second = alone.up("--detach")
     assert second.status == 0
     assert "already" in second.output
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert {one.pid for one in alone.living()} >= {present[0].pid}
 
     status = troth("status", "--json", "--state", alone.state.root)

@@ -232,7 +232,7 @@ async def test_a_platform_in_a_network_of_its_own_is_whole_and_reached_at_its_ed
         async def left() -> bool:
             return is_gone(before, own)
 
-        await until(left, bool, seconds=10, what="nothing is left after a kill")
+        await until(left, bool, seconds=30, what="nothing is left after a kill")
     tell(
         capsys,
         f"a platform of one member in a network of its own: up in {seconds:.1f} s, again {again:.1f} s",

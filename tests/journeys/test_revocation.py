@@ -127,7 +127,7 @@ async def test_a_stolen_certificate_opens_no_database_and_its_open_connection_is
     async def open_still() -> int:
         return sum(not one.is_closed() for one in held)
 
-    await until(open_still, lambda count: count == 0, seconds=20, what="what the thief had open is ended")
+    await until(open_still, lambda count: count == 0, seconds=60, what="what the thief had open is ended")
 
 
 @pytest.mark.timeout(300)

@@ -96,7 +96,7 @@ async def whole_trace(receiver: Receiver, trace: str) -> list[Seen]:
         services = [one.service for one in found]
         return services.count("edge") >= 2 and "portal" in services and any(map(is_database, found))
 
-    return await until(look, complete, seconds=20, what="the trace is with the collector")
+    return await until(look, complete, seconds=60, what="the trace is with the collector")
 
 
 def is_database(span: Seen) -> bool:

@@ -83,7 +83,7 @@ class Stage:
 
     async def until_ready(self) -> None:
         probe = self.probe()
-        await until_answered(lambda: probe.is_ready(self.endpoint), 20.0)
+        await until_answered(lambda: probe.is_ready(self.endpoint))
 
     async def until_logged(self, words: str) -> None:
         await until(lambda: words in self.log.read_text())

@@ -60,7 +60,7 @@ class House:
         actions = self.reloading.actions()
         answer = await actions["reload"](asked)
         if answer.get("begun"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not (progress := await actions["reload.progress"]({}))["done"]:  # noqa: ASYNC110
                     await asyncio.sleep(0)
             answer = {**answer, **progress}

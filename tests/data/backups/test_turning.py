@@ -301,7 +301,7 @@ async def test_a_key_that_is_being_stored_holds_the_turn_up_and_moves_with_the_o
         await connection.fetch("select * from troth.tenant_key_add($1, 1, $2)", tenant.id, wrapped)
         turning = asyncio.create_task(turn_epoch(msgspec.structs.replace(ring, reached=steps.append)))
         waiting = "select count(*) > 0 from pg_locks where not granted"
-        await until_answered(lambda: owner_database.fetchval(waiting), 20)
+        await until_answered(lambda: owner_database.fetchval(waiting), 60)
         assert "refused" not in steps
     turned = await turning
     assert await epochs_of(owner_database, tenant) == {turned.epoch}
