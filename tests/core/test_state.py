@@ -108,7 +108,7 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(tmp_pat
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    with pytest.raises(PlatformError, match="state cannot be written: File exists"):
+    with pytest.raises(PlatformError, match="state is no folder"):
         open_state(tmp_path / "state")
 
 

@@ -22,7 +22,7 @@ RequestError
     ├── InvalidAuthorizationDetails                RFC 9396 section 5
     ├── UnmetAuthentication                        RFC 9470, OpenID Connect's unmet requirements
     ├── InvalidRedirectUri  InvalidClientMetadata  UnapprovedSoftwareStatement   RFC 7591 section 3.2.2
-    ├── RequestNotSupported  RequestUriNotSupported  RegistrationNotSupported
+    ├── RegistrationNotSupported
     └── AccessDenied  LoginRequired  ConsentRequired
 TrothError
 └── WrongPassword                inside access alone
@@ -195,14 +195,6 @@ class UnapprovedSoftwareStatement(OAuthError):
 
 class UnsupportedResponseType(OAuthError):
     code = "unsupported_response_type"
-
-
-class RequestNotSupported(OAuthError):
-    code = "request_not_supported"
-
-
-class RequestUriNotSupported(OAuthError):
-    code = "request_uri_not_supported"
 
 
 class RegistrationNotSupported(OAuthError):

@@ -166,8 +166,10 @@ def _read(file: Path | None) -> str:
         return ""
     try:
         return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is no UTF-8 text.") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
 
 
 def _read_metadata(file: Path | None) -> dict[str, object]:

@@ -93,5 +93,7 @@ def _read_logo(file: Path) -> dict[str, str]:
         check_logo(file)
         kind = "image/png" if file.suffix.lower() == ".png" else "image/svg+xml"
         return {"type": kind, "data": base64.b64encode(file.read_bytes()).decode()}
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise UsageError(f"The logo cannot be used: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None

@@ -132,12 +132,12 @@ def status(state: StateFolder = STATE, json: Json = False) -> None:
     import time
 
     from troth.cli.administration import show
-    from troth.core.state import open_state
+    from troth.core.state import State
     from troth.hosting.firewall.nft import Nft
     from troth.wiring.firewall import look
 
     _as_root("status")
-    standing = look(Nft.find(), open_state(state), time.time())
+    standing = look(Nft.find(), State(state.resolve()), time.time())
     answer: dict[str, object] = {
         "condition": standing.condition,
         "good": standing.good,

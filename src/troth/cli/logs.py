@@ -41,8 +41,10 @@ def show_logs(folder: Path, name: str, *, follow: bool, lines: int, request: str
 def _choose(state: State, name: str) -> list[Path]:
     known = sorted(state.logs.glob("*.log")) if state.logs.is_dir() else []
     chosen = [path for path in known if path.stem == name] or [p for p in known if p.stem.startswith(name)]
+    if not known:
+        raise UsageError(f"There are no logs in {state.logs} yet.", hint="Name the folder: --state FOLDER")
     if not chosen:
-        names = ", ".join(path.stem for path in known) or "none yet"
+        names = ", ".join(path.stem for path in known)
         raise UsageError(f"There is no log {name!r} in {state.logs}. Logs: {names}.")
     return chosen
 

@@ -53,8 +53,11 @@ def restore(asked: Asked) -> int:
             hint="Leave database.hosts, regions and certificates out to run what is restored; see "
             "docs/several-hosts.md.",
         )
+    kept = State(asked.state.resolve()).recovery_key
+    recovery = read_recovery_key(
+        asked.recovery_key or kept, hint="Write your copy of it into a file: --recovery-key FILE"
+    )
     state = open_state(asked.state.absolute())
-    recovery = read_recovery_key(asked.recovery_key or state.recovery_key)
     try:
         with take(state):
             end_leftovers(state)

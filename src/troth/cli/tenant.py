@@ -95,10 +95,14 @@ def _do(verb: str, slug: str, state: Any, json: bool, done: str) -> None:
 
 
 def _member(text: str) -> tuple[str, object]:
-    """`name=value`, the value as JSON where it is some."""
+    """`name=value`, the value as JSON where it is some. Raises UsageError without a value."""
     import json
 
-    name, _, value = text.partition("=")
+    from troth.core.errors import UsageError
+
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise UsageError(f"{text!r} has no value.", hint=f"Write {text}=VALUE.")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -90,7 +90,7 @@ def up(
     http_port: HttpPort = None,
     network: Annotated[
         NetworkChoice | None,
-        typer.Option("--network", help="Where the private side stands; see [network] in troth.toml."),
+        typer.Option("--network", help="Where the private side stands. Left out: as configured."),
     ] = None,
 ) -> None:
     """Start the platform and stay with it until Ctrl-C."""

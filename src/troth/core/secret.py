@@ -70,16 +70,13 @@ def _replace(path: Path, value: bytes, *, mode: int) -> None:
         raise
 
 
-def read_secret(path: Path) -> Secret:
-    """Read a secret file. Raises PlatformError when it is missing or others may read it."""
+def read_secret(path: Path, *, hint: str = "Put it back from where you keep a copy.") -> Secret:
+    """Raises PlatformError when the file is missing, with this `hint`, and when others may read it."""
     try:
         mode = path.stat().st_mode
         value = path.read_bytes()
     except FileNotFoundError:
-        raise PlatformError(
-            f"The secret file {path} is missing.",
-            hint="Restore it from where you keep your recovery keys.",
-        ) from None
+        raise PlatformError(f"The secret file {path} is missing.", hint=hint) from None
     if mode & 0o077:
         raise PlatformError(
             f"The secret file {path} can be read by other users.", hint=f"Run: chmod 600 {path}"

@@ -200,6 +200,10 @@ def open_state(root: Path) -> State:
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
         _check_space(state)
+    except (FileExistsError, NotADirectoryError):
+        raise PlatformError(
+            f"{state.root} is no folder, or lies in none.", hint="Name another one with --state FOLDER."
+        ) from None
     except OSError as error:
         raise PlatformError(
             f"The state folder {state.root} cannot be written: {os.strerror(error.errno or 0)}.",

@@ -152,7 +152,7 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
 
 def read_bundle(file: Path) -> Bundle:
     """Read a bundle. Raises PlatformError when others may read it, ConfigError when it is none."""
-    text = read_secret(file).reveal()
+    text = read_secret(file, hint="Make one where the authorities are: troth member enrol").reveal()
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{file} is too large for a bundle.", file=file)
     try:

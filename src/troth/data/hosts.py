@@ -11,6 +11,7 @@ region = "DE"
 """
 
 import ipaddress
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -120,8 +121,11 @@ def _read_text(file: Path) -> str:
             raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES // 1024} KiB.", file=file)
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(
-            f"{file} cannot be read ({type(error).__name__}).", file=file, hint="See docs/several-hosts.md."
+            f"{file} cannot be read: {why}.",
+            file=file,
+            hint="Name the file with --hosts FILE; docs/several-hosts.md shows what belongs in it.",
         ) from None
 
 

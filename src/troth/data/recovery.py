@@ -40,13 +40,15 @@ def make_recovery_key(path: Path) -> None:
         write_public(mark, f"{fingerprint(read_recovery_key(path))}\n".encode())
 
 
-def read_recovery_key(path: Path) -> Secret:
+def read_recovery_key(
+    path: Path, *, hint: str = "Name the folder of a platform that was started: --state FOLDER"
+) -> Secret:
     """The recovery key: 32 bytes as Troth made them, or the groups that a person wrote down.
 
-    Raises PlatformError when the file is missing or open to others, UsageError naming the groups that are
-    wrong.
+    Raises PlatformError when the file is missing, with this `hint`, or open to others, UsageError naming the
+    groups that are wrong.
     """
-    raw = read_secret(path).reveal()
+    raw = read_secret(path, hint=hint).reveal()
     if len(raw) == KEY_BYTES:
         return Secret(raw)
     if len(raw) > _TEXT_LIMIT:

@@ -10,10 +10,9 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-from troth.data.capture import Captured, Hop, Traffic
+from troth.data.capture import Captured, Traffic
 from troth.data.packets import read_packet
 
 LOOPBACK = "lo"
@@ -102,18 +101,6 @@ class Sniffer:
             if packet is not None:
                 self._traffic.take(packet)
         self._dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]
-
-
-@contextmanager
-def capturing(hops: Iterable[Hop], *, strays: bool = False) -> Generator[Sniffer]:
-    """Capture inside the block; call `stop` in it for what was seen. Ends with the block in any case."""
-    known = tuple(hops)
-    ports = None if strays else {hop.port for hop in known}
-    sniffer = Sniffer(Traffic(known, strays=strays), ports)
-    try:
-        yield sniffer
-    finally:
-        sniffer.stop()
 
 
 def _open() -> socket.socket:

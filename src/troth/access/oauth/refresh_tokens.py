@@ -21,7 +21,6 @@ from troth.access.ports import Sealer
 from troth.access.tenants import Domain
 from troth.core.secret import equal
 
-LENGTH = 92
 _VERSION = 1
 _PURPOSE = "refresh-token"
 _SECRET_BYTES = 16

@@ -1,0 +1,72 @@
+"""What the command line says to somebody who mistyped, or who is in the wrong place."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.text import Text
+from typer.testing import CliRunner
+
+from troth.cli.verbs import app
+from troth.core.errors import PlatformError, TrothError, UsageError
+
+
+def failure(*arguments: str | Path) -> TrothError:
+    """What the person is told."""
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert isinstance(done.exception, TrothError), done.output
+    return done.exception
+
+
+def hint(error: TrothError) -> str:
+    assert isinstance(error, PlatformError | UsageError)
+    return error.hint
+
+
+def words(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    for parameter in command.params:
+        yield parameter.help or ""
+    for one in getattr(command, "commands", {}).values():
+        yield from words(one)
+
+
+def test_no_word_of_any_help_is_taken_for_markup() -> None:
+    for text in words(typer.main.get_command(app)):
+        assert Text.from_markup(text).plain == text
+
+
+def test_a_restore_without_the_recovery_key_says_how_to_give_it_and_makes_no_folder(tmp_path: Path) -> None:
+    said = failure("backup", "restore", "--to", "latest", "--state", tmp_path / "new")
+    assert "recovery.key is missing" in said.public
+    assert "--recovery-key FILE" in hint(said)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_bundle_that_is_not_there_is_made_elsewhere(tmp_path: Path) -> None:
+    said = failure("member", "import", tmp_path / "db-1.bundle", "--state", tmp_path / "new")
+    assert "troth member enrol" in hint(said)
+
+
+def test_hosts_that_cannot_be_read_are_told_with_the_reason(tmp_path: Path) -> None:
+    said = failure("member", "enrol", "db-1", "--hosts", tmp_path / "none.toml", "--out", tmp_path / "b")
+    assert said.public.endswith("cannot be read: No such file or directory.")
+    assert "--hosts FILE" in hint(said)
+
+
+def test_a_folder_without_logs_says_so(tmp_path: Path) -> None:
+    assert "There are no logs" in failure("logs", "--state", tmp_path).public
+
+
+@pytest.mark.parametrize("name", ["none.svg", "."])
+def test_a_logo_that_cannot_be_read_is_named_once(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    said = failure("domain", "add", "a.example", "--tenant", "acme", "--logo", file)
+    assert said.public.count(str(file)) == 1
+
+
+def test_a_policy_without_a_value_is_not_sent(tmp_path: Path) -> None:
+    said = failure("tenant", "policy", "acme", "second_factor", "--state", tmp_path)
+    assert hint(said) == "Write second_factor=VALUE."
