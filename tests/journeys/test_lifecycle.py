@@ -179,11 +179,9 @@ def test_a_bad_configuration_stops_before_anything_starts(fault: str, tmp_path: 
 
 
 def test_a_port_in_use_stops_before_anything_starts() -> None:
-    with state_folder() as root, socket.socket() as taken:
+    with state_folder() as root:
         running = Troth(root, members=1)
-        taken.bind(("127.0.0.1", running.https_port))
-        taken.listen()
-        with ended(running):
+        with ended(running), socket.create_server(("127.0.0.1", running.https_port)):
             done = running.up("--detach")
             assert done.status == 2, done.output + done.errors
             assert str(running.https_port) in done.errors
