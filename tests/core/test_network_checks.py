@@ -20,6 +20,7 @@ def test_what_the_firewall_lets_pass_is_read(load: Load) -> None:
     firewall = load(MINIMAL + FIREWALL).firewall
     assert firewall.ssh_port == 2222
     assert firewall.administrators[2] == "198.51.100.9"
+    assert firewall.connections == 512, "one address cannot take all that the edge can hold"
 
 
 @pytest.mark.parametrize(

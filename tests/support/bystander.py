@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ SECONDS = 2.0
 """After so long a host is silent; one that answers does so within a millisecond."""
 
 _HELD: list[socket.socket] = []
+_OPEN: list[socket.socket] = []
+_RESET = struct.pack("ii", 1, 0)
+"""Closing is at once and on both sides, whether or not anybody has accepted the connection (socket(7))."""
 
 
 class Bystander:
@@ -25,6 +29,14 @@ class Bystander:
         with ThreadPoolExecutor() as pool:
             calls = [pool.submit(_connect, address, port) for port in ports]
             return [call.result() for call in calls]
+
+    def hold(self, address: str, port: int, count: int) -> list[str]:
+        """Connections that stay open until `let_go`, one after the other, and how each went."""
+        return [_connect(address, port, _OPEN) for _ in range(count)]
+
+    def let_go(self) -> None:
+        while _OPEN:
+            _OPEN.pop().close()
 
     def write(self, file: str, text: str) -> None:
         Path(file).write_text(text)
@@ -43,13 +55,18 @@ def serve(host: Bystander, *, complaints: type[Exception]) -> None:
         print(json.dumps(answer), flush=True)  # noqa: T201
 
 
-def _connect(address: str, port: int) -> str:
+def _connect(address: str, port: int, kept: list[socket.socket] | None = None) -> str:
     try:
-        socket.create_connection((address, port), timeout=SECONDS).close()
+        made = socket.create_connection((address, port), timeout=SECONDS)
     except TimeoutError:
         return "silence"
     except OSError as error:
         return str(error.strerror)
+    if kept is None:
+        made.close()
+    else:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        kept.append(made)
     return "connected"
 
 

@@ -25,13 +25,18 @@ from troth.hosting.firewall.rules import Opened, Policy
 from troth.hosting.ports import PublicPorts
 from troth.wiring.firewall import Firewall, look, policy_of
 
+HELD = 16
+"""How many connections one address may hold."""
+
 
 def settings() -> Settings:
     """The example on all addresses, for the administrators' network, with one place to fetch from."""
     return msgspec.structs.replace(
         load_settings(EXAMPLE),
         edge=EdgeSettings(address="0.0.0.0", https_port=443, http_port=80),  # noqa: S104
-        firewall=FirewallSettings(administrators=("10.77.3.0/24",), outgoing=("10.77.2.2:443",)),
+        firewall=FirewallSettings(
+            administrators=("10.77.3.0/24",), outgoing=("10.77.2.2:443",), connections=HELD
+        ),
     )
 
 

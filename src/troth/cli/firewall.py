@@ -53,6 +53,7 @@ def plan(
     answer: dict[str, object] = {
         "tcp": list(policy.tcp),
         "udp": list(policy.udp),
+        "connections": policy.connections,
         "ssh": {"port": policy.ssh_port, "networks": list(policy.administrators)},
         "out": [{"host": one.host, "port": one.port, "why": one.why} for one in policy.reached],
         "name_servers": [str(one) for one in policy.name_servers],
@@ -165,7 +166,8 @@ def _policy(config: Path | None, state: "State") -> tuple["Policy", "Opened", tu
 
 
 def _rows(policy: "Policy", opened: "Opened") -> Any:
-    yield "in", f"tcp {', '.join(map(str, policy.tcp))}", "everybody"
+    most = f", {policy.connections} connections of each address" if policy.connections else ""
+    yield "in", f"tcp {', '.join(map(str, policy.tcp))}{most}", "everybody"
     yield "in", f"udp {', '.join(map(str, policy.udp))} (HTTP/3)", "everybody"
     if policy.administrators:
         yield "in", f"tcp {policy.ssh_port} (SSH)", ", ".join(policy.administrators)

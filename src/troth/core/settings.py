@@ -206,13 +206,15 @@ class FirewallSettings(_Table, frozen=True, kw_only=True):
     """What this machine's packet filter lets pass besides the edge and the places (`troth firewall`).
 
     `administrators` are the networks that may reach `ssh_port`; `time_servers` are asked for the time (NTP);
-    `outgoing` (`host:port` or `network:port`) is what this machine itself fetches, such as its updates.
+    `outgoing` (`host:port` or `network:port`) is what this machine itself fetches, such as its updates. At
+    the edge one address holds at most so many `connections`; 0 is for no bound.
     """
 
     administrators: tuple[str, ...] = ()
     ssh_port: Port = 22
     time_servers: tuple[str, ...] = ()
     outgoing: tuple[str, ...] = ()
+    connections: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 512
 
 
 class RegionSettings(_Table, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ def policy_of(settings: Settings, ports: PublicPorts) -> Policy:
         name_servers=tuple(sorted((one for one in servers if _leaves(one.host)), key=str)),
         time_servers=firewall.time_servers,
         reached=tuple(sorted(one for one in reached if _leaves(one.host))),
+        connections=firewall.connections,
     )
 
 

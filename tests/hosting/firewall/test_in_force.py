@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.firewalled import MACHINE, OFFICE, PUBLIC, Firewalled, firewalled
+from support.firewalled_host import HELD
 from support.network import address
 from support.platform import EXAMPLE
 from support.rounds import in_many_rounds
@@ -57,6 +58,26 @@ def test_from_outside_two_ports_answer_and_nothing_else(confirmed: Firewalled) -
 def test_administrators_reach_ssh_as_well(confirmed: Firewalled) -> None:
     assert reach(confirmed, OFFICE, HERE, 22, 443, 5432) == ["connected", "connected", "silence"]
     assert reach(confirmed, PUBLIC, HERE, 22) == ["silence"]
+
+
+def test_an_address_that_holds_all_its_connections_gets_no_further_one_and_others_do(
+    confirmed: Firewalled,
+) -> None:
+    held = confirmed.ask(PUBLIC, "hold", places=[HERE, 443, HELD])
+    try:
+        assert held == ["connected"] * HELD
+        assert reach(confirmed, PUBLIC, HERE, 443, 80) == ["silence"] * 2, "both ports count together"
+        assert reach(confirmed, OFFICE, HERE, 443) == ["connected"]
+        standing = confirmed.ask(MACHINE, "standing")
+        assert standing["counts"]["crowded out"] >= 2
+        assert standing["condition"] == "in force", "what the kernel counts is no drift"
+        assert confirmed.ask(MACHINE, "repair") == ""
+        confirmed.nft("add element inet troth reached4 { 10.77.2.2 . 444 }")
+        assert confirmed.ask(MACHINE, "repair") == "addresses"
+        assert reach(confirmed, PUBLIC, HERE, 443) == ["silence"], "it went on counting"
+    finally:
+        confirmed.ask(PUBLIC, "let_go")
+    assert reach(confirmed, PUBLIC, HERE, 443) == ["connected"]
 
 
 def test_only_declared_places_are_reached_and_the_rest_is_told_so_at_once(confirmed: Firewalled) -> None:

@@ -17,6 +17,7 @@ from troth.hosting.firewall.rules import (
     decide,
     remove,
     render,
+    render_addresses,
     trial_end,
 )
 
@@ -72,6 +73,29 @@ def test_what_is_redirected_is_dropped_before_anything_is_accepted_from_outside(
     rules = chain(render(POLICY, OPENED), "input")
     assert rules[2] == 'iifname "lo" accept'
     assert rules[3].startswith("ct status dnat") and "drop" in rules[3]
+
+
+def test_connections_of_one_address_are_counted_before_a_new_one_is_let_in() -> None:
+    text = render(msgspec.structs.replace(POLICY, connections=7), OPENED)
+    rules = chain(text, "input")
+    first = rules.index(
+        'tcp dport { 80, 443 } add @held4 { ip saddr ct count over 7 } counter drop comment "crowded out"'
+    )
+    assert rules[first - 1].startswith("ct state vmap"), "what is established is not counted again"
+    assert "ip6 saddr and ffff:ffff:ffff:ffff:: ct count over 7" in rules[first + 1]
+    assert rules[first + 2] == "tcp dport { 80, 443 } accept"
+    assert "set held6 { type ipv6_addr; flags dynamic; size 65535; }" in text
+
+
+def test_without_a_bound_nothing_is_counted() -> None:
+    assert "held" not in render(POLICY, OPENED)
+
+
+def test_new_addresses_leave_everything_else_of_the_table_alone() -> None:
+    lines = render_addresses(OPENED).splitlines()
+    assert [line.split()[0] for line in lines].count("flush") == 4
+    assert "add element inet troth reached4 { 198.51.100.7/32 . 587 }" in lines
+    assert all(line.startswith(("flush set inet troth ", "add element inet troth ")) for line in lines)
 
 
 def test_overlapping_places_are_put_together_as_the_kernel_wants_them() -> None:

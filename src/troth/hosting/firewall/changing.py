@@ -121,8 +121,9 @@ def repair(opened: Opened, nft: Nft, state: State) -> Literal["", "addresses", "
         found, expected = reading.ours(ruleset), nft.expected(wanted)
         if reading.canonical(found) == reading.canonical(expected):
             return ""
-        nft.run(wanted)
         same = reading.canonical(without_elements(found)) == reading.canonical(without_elements(expected))
+        # A table that is made anew counts the connections that are held from nothing.
+        nft.run(rules.render_addresses(opened) if same else wanted)
         return "addresses" if same else "drift"
 
 
@@ -155,13 +156,7 @@ def bare(policy: Policy) -> str:
 
 def without_elements(objects: list[reading.Json]) -> list[reading.Json]:
     """The same without the addresses that names lead to, which come and go by themselves."""
-    named = ("reached4", "reached6", "time4", "time6")
-    return [
-        {"set": {name: held for name, held in one["set"].items() if name != "elem"}}
-        if one.get("set", {}).get("name") in named
-        else one
-        for one in objects
-    ]
+    return reading.without_elements(objects, ("reached4", "reached6", "time4", "time6"))
 
 
 def read_record(state: State) -> Record:

@@ -4,11 +4,12 @@ Two rulesets are the same when their canonical forms are: handles, counts and ti
 two loads of one text, and mean nothing.
 """
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import msgspec
 
-from troth.hosting.firewall.rules import FAMILY, TABLE, trial_end
+from troth.hosting.firewall.rules import FAMILY, HELD, TABLE, trial_end
 
 _PASSING = frozenset({"handle", "index", "packets", "bytes", "expires", "metainfo"})
 _LEADS_AWAY = {
@@ -53,13 +54,23 @@ def ours(ruleset: list[Json]) -> list[Json]:
 
 
 def canonical(objects: list[Json]) -> bytes:
-    """The same bytes for the same rules."""
-    kept = [_strip(one) for one in objects]
+    """The same bytes for the same rules. Whose connections the kernel counts now is no part of them."""
+    kept = [_strip(one) for one in without_elements(objects, HELD)]
     rules = [one for one in kept if "rule" in one]
     rest = [one for one in kept if "rule" not in one]
     # The order of rules is their meaning; that of everything else is not.
     ordered = sorted(rest, key=msgspec.json.encode)
     return msgspec.json.encode([*ordered, *rules], order="sorted")
+
+
+def without_elements(objects: list[Json], sets: Collection[str]) -> list[Json]:
+    """The same, with these sets empty."""
+    return [
+        {"set": {name: held for name, held in one["set"].items() if name != "elem"}}
+        if one.get("set", {}).get("name") in sets
+        else one
+        for one in objects
+    ]
 
 
 def unconfirmed(ruleset: list[Json]) -> tuple[str, int] | None:

@@ -23,8 +23,16 @@ DOOR_SECONDS = 30
 """After the end of the minute: should even the process that takes the rules back have been killed, the kernel
 opens SSH to everybody."""
 
-DROPPED, REDIRECTED, REFUSED = "dropped", "redirected", "refused"
-"""The comments of the counters: what came in, what was led around us, and what wanted out."""
+DROPPED, REDIRECTED, REFUSED, CROWDED = "dropped", "redirected", "refused", "crowded out"
+"""The comments of the counters: what came in, what was led around us, what wanted out, and connections beyond
+what one address may hold."""
+
+HELD = ("held4", "held6")
+"""The sets in which the kernel counts the connections of each address."""
+
+MOST_ADDRESSES = 65_535
+"""Whose connections are counted at a time. Beyond, a further address is let in uncounted: that many are not
+one client."""
 
 _REJECT = "reject with icmpx admin-prohibited"
 """Inside, a program learns at once that it may not; outside, nobody learns anything."""
@@ -46,6 +54,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What may pass. `tcp` and `udp` are open to the world, `ssh_port` to `administrators` (networks).
 
     `name_servers` (addresses) are asked over UDP and TCP, `time_servers` (names or addresses) over UDP.
+    At the ports of `tcp` one address, in IPv6 one network of 64 bits, holds at most so many `connections`;
+    0 is for no bound.
     """
 
     tcp: tuple[int, ...]
@@ -55,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     name_servers: tuple[Endpoint, ...]
     time_servers: tuple[str, ...]
     reached: tuple[Reached, ...]
+    connections: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -79,11 +90,23 @@ def render(policy: Policy, opened: Opened, trial: Trial | None = None) -> str:
         f"table {FAMILY} {TABLE} {{",
         *([f"chain {trial.chain} {{ }}", *_trial_set(trial)] if trial else []),
         *_sets(policy, opened),
+        *_counted(policy),
         *_chain("input", [*_input(policy, trial), f'counter comment "{DROPPED}"']),
         *_chain("forward", [f'counter comment "{DROPPED}"']),
         *_chain("output", [*_output(), f'counter {_REJECT} comment "{REFUSED}"']),
         "}",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def render_addresses(opened: Opened) -> str:
+    """The transaction that changes nothing but what the names of the policy lead to. What the kernel counts
+    goes on."""
+    lines: list[str] = []
+    for name, elements in _named(opened):
+        lines.append(f"flush set {FAMILY} {TABLE} {name}")
+        if elements:
+            lines.append(f"add element {FAMILY} {TABLE} {name} {{ {', '.join(elements)} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -122,6 +145,7 @@ def _input(policy: Policy, trial: Trial | None) -> list[str]:
         # With route_localnet a neighbour could speak to loopback.
         "ip daddr 127.0.0.0/8 drop",
         "ct state vmap { established : accept, related : accept, invalid : drop }",
+        *_crowds(policy),
         *([f"tcp dport {{ {_list(policy.tcp)} }} accept"] if policy.tcp else []),
         *([f"udp dport {{ {_list(policy.udp)} }} accept"] if policy.udp else []),
         *([f"meta nfproto != @trial {ssh}"] if trial else []),
@@ -135,6 +159,26 @@ def _input(policy: Policy, trial: Trial | None) -> list[str]:
         # The lease of this machine's own address (DHCP).
         "udp sport 67 udp dport 68 accept",
         "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",
+    ]
+
+
+def _crowds(policy: Policy) -> list[str]:
+    """Dropped, not refused: the kernel of whoever is let wait tries again, and gets in once one has gone. In
+    IPv6 a client has a whole network of 64 bits to itself."""
+    if not (policy.connections and policy.tcp):
+        return []
+    over = f'ct count over {policy.connections} }} counter drop comment "{CROWDED}"'
+    senders = zip(HELD, ("ip saddr", "ip6 saddr and ffff:ffff:ffff:ffff::"), strict=True)
+    return [f"tcp dport {{ {_list(policy.tcp)} }} add @{held} {{ {who} {over}" for held, who in senders]
+
+
+def _counted(policy: Policy) -> list[str]:
+    if not (policy.connections and policy.tcp):
+        return []
+    kinds = zip(HELD, (4, 6), strict=True)
+    return [
+        f"set {held} {{ type ipv{version}_addr; flags dynamic; size {MOST_ADDRESSES}; }}"
+        for held, version in kinds
     ]
 
 
@@ -157,14 +201,27 @@ def _output() -> list[str]:
 
 def _sets(policy: Policy, opened: Opened) -> list[str]:
     names = [(one.host, one.port) for one in policy.name_servers]
+    named = dict(_named(opened))
     return [
         line
         for version in (4, 6)
         for line in (
             _set(f"ssh{version}", version, _alone(policy.administrators, version)),
-            _set(f"time{version}", version, _alone(opened.time, version)),
-            _set(f"reached{version}", version, _with_ports(opened.reached, version), ports=True),
+            _set(f"time{version}", version, named[f"time{version}"]),
+            _set(f"reached{version}", version, named[f"reached{version}"], ports=True),
             _set(f"names{version}", version, _with_ports(names, version), ports=True),
+        )
+    ]
+
+
+def _named(opened: Opened) -> list[tuple[str, list[str]]]:
+    """The sets whose elements names lead to."""
+    return [
+        pair
+        for version in (4, 6)
+        for pair in (
+            (f"time{version}", _alone(opened.time, version)),
+            (f"reached{version}", _with_ports(opened.reached, version)),
         )
     ]
 
