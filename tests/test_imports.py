@@ -25,10 +25,16 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
-    "joserfc": ("core/jose.py", "core/jose_parts.py", "core/jose_clients.py", "core/jose_proofs.py"),
+    "joserfc": (
+        "core/jose.py",
+        "core/jose_es256.py",
+        "core/jose_clients.py",
+        "core/jose_proofs.py",
+    ),
     "cryptography": (
         "core/ca.py",
         "core/jose.py",
+        "core/jose_es256.py",
         "core/certificate_facts.py",
         "core/client_certificates.py",
         "core/secret.py",

@@ -197,6 +197,35 @@ def test_unreadable_claims_are_refused_though_signed(payload: bytes) -> None:
     assert refusal(token) == "malformed"
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        json.dumps(CLAIMS).encode(),
+        json.dumps(CLAIMS | {"of": "a stranger"}).encode(),
+        json.dumps(dict(reversed(CLAIMS.items()))).encode(),
+    ],
+    ids=["spaces", "more", "another-order"],
+)
+def test_claims_that_our_signer_would_have_written_otherwise_are_read_alike(payload: bytes) -> None:
+    ours = verify(SIGNER.sign(CLAIMS, TYPE))
+    assert verify(sign_raw(json.dumps(GOOD_HEADER).encode(), payload)) == ours
+
+
+def test_a_header_that_is_ours_letter_for_letter_counts_for_its_own_type_and_issuer() -> None:
+    token = SIGNER.sign(CLAIMS, "JWT")
+    VERIFIER.verify(token, "JWT", ISSUER, AUDIENCE, NOW)
+    assert refusal(token) == "type"
+    other = Verifier([Signer("second", jose.generate_signing_key()).public_jwk()])
+    with pytest.raises(TokenError):
+        other.verify(SIGNER.sign(CLAIMS, TYPE), TYPE, ISSUER, AUDIENCE, NOW)
+
+
+@pytest.mark.parametrize("more", ["", ".", ".x", "..", ".x.y"])
+def test_a_token_has_three_segments(more: str) -> None:
+    whole = SIGNER.sign(CLAIMS, TYPE)
+    assert refusal(whole.rpartition(".")[0] + more if not more else whole + more) == "malformed"
+
+
 @pytest.mark.parametrize("missing", ["iss", "aud", "sub", "iat", "exp"])
 def test_a_claim_that_is_missing_is_refused(missing: str) -> None:
     claims = {name: value for name, value in CLAIMS.items() if name != missing}

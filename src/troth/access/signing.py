@@ -82,7 +82,8 @@ class SigningKeys:
         A key that another instance just added is found by reading the ring again, at most every few seconds:
         forged key ids must not cost a query each.
         """
-        ring, now = await self.ring(domain), self._clock.now()
+        now = self._clock.now()
+        ring = self._rings.get(domain.name, now) or await self._load(domain)
         try:
             return ring.verifier.verify(token, typ, domain.issuer, audience, now, leeway)
         except TokenError as error:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from troth.access.cache import BoundedCache
 from troth.access.confirmation import ANYBODY, Confirmation, read_confirmation
@@ -78,6 +78,8 @@ class Minted(msgspec.Struct, frozen=True):
         """Whole seconds from `now`."""
         return max(0, int((self.expires_at - now).total_seconds()))
 
+
+_Ids = tuple[UUID, UUID, UUID]
 
 _Wish = tuple[UUID, datetime, tuple[str, ...], tuple[str, ...]]
 """Session, when its person proved who they are, what they may (each change asks for a new token), what was
@@ -168,7 +170,7 @@ class AccessTokens:
 def _principal(claims: Claims) -> Principal:
     """Raises TokenError when an id in a correctly signed token is none, which is our own fault."""
     try:
-        tenant, person, session = UUID(claims.tid), UUID(claims.sub), UUID(claims.sid)
+        tenant, person, session = msgspec.convert((claims.tid, claims.sub, claims.sid), _Ids)
         confirmation = read_confirmation(claims.cnf)
         scopes = tuple(claims.scope.split())
     except ValueError as error:
@@ -184,7 +186,7 @@ def _principal(claims: Claims) -> Principal:
         amr=claims.amr,
         confirmation=confirmation,
         details=claims.authorization_details,
-        reach=(*scopes, *scopes_of(claims.authorization_details)),
+        reach=(*scopes, *scopes_of(claims.authorization_details)) if claims.authorization_details else scopes,
         issued_at=claims.iat,
         expires_at=claims.exp,
         token_id=claims.jti,

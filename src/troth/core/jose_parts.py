@@ -3,11 +3,10 @@
 What every verifier shares (RFC 7515, 7519, made strict after RFC 8725). No key is known here.
 """
 
+import binascii
 import json
 from collections.abc import Mapping
 from typing import Literal, NoReturn, cast
-
-from joserfc.util import urlsafe_b64decode
 
 from troth.core.errors import TrothError
 
@@ -19,6 +18,11 @@ TokenFault = Literal["expired", "signature", "issuer", "audience", "malformed", 
 HEADER_MEMBERS = frozenset({"alg", "typ", "kid"})
 """All that a header may say. `jku`, `jwk`, `x5u`, `x5c` would let a forger bring a key along; `crit` and
 `b64` change the rules."""
+
+
+_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
+_WHOLE = (b"", b"AEIMQUYcgkosw048", b"AQgw")
+"""Last characters whose unused bits are zero, by how many characters are wanting to a multiple of four."""
 
 
 class TokenError(TrothError):
@@ -34,6 +38,15 @@ def refuse(code: TokenFault, detail: str) -> NoReturn:
     raise TokenError(code, detail[:200])
 
 
+def decode_segment(text: bytes) -> bytes:
+    """The bytes of a segment: base64url without padding (RFC 7515 section 2). Raises ValueError for anything
+    else, also for a second spelling of the same bytes: `urlsafe_b64decode` of joserfc in one pass."""
+    wanting = -len(text) % 4
+    if wanting == 3 or (wanting and text[-1] not in _WHOLE[wanting]):
+        raise ValueError("not base64url")
+    return binascii.a2b_base64(text.translate(_STANDARD) + b"=" * wanting, strict_mode=True)
+
+
 def check_size(token: str) -> None:
     """Raise TokenError when a token is too long to be read at all."""
     if len(token) > MAX_TOKEN_BYTES:
@@ -46,7 +59,7 @@ def read_header(token: str) -> dict[str, object]:
     if len(rest) != 2:
         refuse("malformed", f"{len(rest) + 1} segments")
     try:
-        return read_object(urlsafe_b64decode(header.encode("ascii")))
+        return read_object(decode_segment(header.encode("ascii")))
     except (ValueError, RecursionError) as error:
         raise TokenError("malformed", f"header: {error}") from None
 
