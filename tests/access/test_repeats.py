@@ -1,6 +1,7 @@
 """The connection is lost after the work was done: what is repeated leaves one row and gives its answer, all
 else is told as unknown, and nothing is done twice."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, cast
@@ -167,9 +168,24 @@ async def test_a_rotation_that_was_lost_is_no_replay_however_late_it_is_repeated
     lossy.browser.cookie = (await lossy.house.begin()).token
     first = (await redeem(lossy.browser, await get_code(lossy.browser))).json()
     monkeypatch.setattr(refresh_grant, "OVERLAP_OF_ANYBODY", timedelta(0))
-    with lossy.app.lost_after("renew_grant"):
+    with lossy.app.lost_after("renew_grant("):
         second = await refresh(lossy, first["refresh_token"])
     assert (await refresh(lossy, second["refresh_token"]))["access_token"]
+    assert (await lossy.told("refresh.replayed"), await lossy.told("refresh.repeated")) == (0, 0)
+
+
+async def test_rotations_that_were_lost_together_are_no_replays_either(
+    lossy: Lossy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy.browser.cookie = (await lossy.house.begin()).token
+    codes = [await get_code(lossy.browser, prompt="consent") for _ in range(6)]
+    firsts = [(await redeem(lossy.browser, code)).json() for code in codes]
+    monkeypatch.setattr(refresh_grant, "OVERLAP_OF_ANYBODY", timedelta(0))
+    with lossy.app.lost_after("renew_grants("):
+        seconds = await asyncio.gather(*(refresh(lossy, first["refresh_token"]) for first in firsts))
+    assert len({second["refresh_token"] for second in seconds}) == 6
+    for second in seconds:
+        assert (await refresh(lossy, second["refresh_token"]))["access_token"]
     assert (await lossy.told("refresh.replayed"), await lossy.told("refresh.repeated")) == (0, 0)
 
 

@@ -86,6 +86,7 @@ def includes(wide: Scope, narrow: Scope) -> bool:
     return not wide.fields or (bool(narrow.fields) and set(narrow.fields) <= set(wide.fields))
 
 
+@lru_cache(maxsize=1024)
 def grant_for_client(asked: ScopeSet, client: ScopeSet, person: ScopeSet) -> ScopeSet:
     """asked ∩ client ∩ person. Without an explicit wish, a client gets all it was registered for, save what
     administers the tenant: that is never given by default.

@@ -28,6 +28,7 @@ from troth.web import (
 )
 from troth.web.answers import json_response
 from troth.web.pages import Pages
+from troth.web.plain_paths import Candidates, choose, plain_paths
 from troth.web.problem import Send, read_request_id, send_problem
 from troth.web.throttle import Throttle
 from troth.wiring.blueprint import WebConfiguration
@@ -55,6 +56,7 @@ class Application:
         self._configuration = configuration
         self._throttle = Throttle(configuration.client_per_second, configuration.network_per_second)
         self._router = Router(lifespan=self._live, default=_nothing)
+        self._plain: Candidates = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -69,7 +71,8 @@ class Application:
 
         try:
             self._throttle.check(scope["headers"], time.monotonic())
-            await self._router(scope, receive, note)
+            route = choose(self._plain, scope)
+            await (self._router if route is None else route.handle)(scope, receive, note)
         except Exception as error:
             if began:
                 raise  # half an answer is out; the server cuts the connection
@@ -79,6 +82,7 @@ class Application:
     async def _live(self, app: object) -> AsyncGenerator[None]:
         async with open_services(self._configuration) as services:
             self._router.routes[:] = routes(with_pages(services))
+            self._plain = plain_paths(self._router.routes)
             yield
 
 

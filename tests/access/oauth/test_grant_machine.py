@@ -132,6 +132,24 @@ class Machine(RuleBasedStateMachine):
         family.access += [answer.access_token for answer in granted]
         family.fresh = True
 
+    @precondition(lambda self: len(self.families) > 1)
+    @rule(tabs=st.integers(1, 2))
+    def refresh_all_families_at_once(self, tabs: int) -> None:
+        """More than go to the database one by one: they share calls, and each gets its own."""
+        asked = [family for family in self.families for _ in range(tabs)]
+        answers = self.at_once(*(self.renew(family.tokens[-1]) for family in asked))
+        for family in self.families:
+            mine = [answer for one, answer in zip(asked, answers, strict=True) if one is family]
+            if family.dead:
+                assert set(mine) == {"invalid_grant"}
+                continue
+            granted = [answer for answer in mine if isinstance(answer, TokenResponse)]
+            assert len(granted) == tabs
+            assert len({answer.refresh_token for answer in granted}) == 1
+            family.tokens.append(granted[0].refresh_token)
+            family.access += [answer.access_token for answer in granted]
+            family.fresh = True
+
     @precondition(lambda self: any(len(family.tokens) > 1 for family in self.families))
     @rule(data=st.data())
     def use_an_old_token(self, data: st.DataObject) -> None:

@@ -13,6 +13,7 @@ from troth.access.oauth.client_authentication import ClientRequest
 from troth.access.oauth.clients import Client
 from troth.access.oauth.grant import Grant, outcome_of, read_grant
 from troth.access.oauth.refresh_tokens import RefreshToken, RefreshTokens
+from troth.access.oauth.renewals import Renewal, Renewals
 from troth.access.scopes import ScopeSet, asked_scopes, grant_for_client, intersect, scope_set
 from troth.access.tenants import Domain
 from troth.core.db import Database
@@ -32,6 +33,7 @@ class RefreshGrant:
     def __init__(self, database: Database, tokens: RefreshTokens) -> None:
         self._database = database
         self._tokens = tokens
+        self._renewals = Renewals(database)
 
     async def redeem(
         self, domain: Domain, client: Client, request: ClientRequest, confirmation: Confirmation
@@ -49,18 +51,18 @@ class RefreshGrant:
         if asked:
             await self._check_wish(domain, client, token, asked)
         # 3. One statement takes it, gives the same successor again, or ends the family: see the function.
-        row = await self._database.fetchrow(
-            "select * from troth.renew_grant($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            domain.name,
-            token.grant,
-            token.generation,
-            token.secret_hash,
-            client.id,
-            bound_family(client, confirmation),
-            OVERLAP_OF_ANYBODY if client.is_public and not confirmation else OVERLAP,
-            request.trace,
-            uuid7(),
-            idempotent=True,
+        row = await self._renewals.renew(
+            Renewal(
+                domain=domain.name,
+                grant=token.grant,
+                generation=token.generation,
+                secret_hash=token.secret_hash,
+                client=client.id,
+                confirmation=bound_family(client, confirmation),
+                overlap=OVERLAP_OF_ANYBODY if client.is_public and not confirmation else OVERLAP,
+                trace=request.trace,
+                call=uuid7(),
+            )
         )
         if row is None or row["outcome"] not in ("renewed", "repeated"):
             # Committed already: raising cannot bring an ended family back.

@@ -30,7 +30,7 @@ async def read_client_request(request: Request, domain: Domain) -> ClientRequest
         form=form,
         authorization=headers[0] if headers else None,
         certificate=read_certificate(request.headers.get(CERTIFICATE_HEADER)),
-        url=f"{domain.issuer}{request.url.path}",
+        url=f"{domain.issuer}{request.scope['path']}",
         trace=request_id(request),
         proof=proofs[0] if proofs else None,
     )
