@@ -19,6 +19,7 @@ from troth.hosting.crashes import Exit
 from troth.hosting.first import FirstProcess
 from troth.hosting.instance import Prepared, Release, note_of
 from troth.hosting.instances import Fleet
+from troth.hosting.offspring import Silence, Standing
 from troth.hosting.supervisor import Supervised, Supervisor
 
 QUICK = Restart(first=0.01, longest=0.05)
@@ -196,6 +197,61 @@ async def test_after_so_many_deaths_in_a_row_everything_ends(handed: Handed) -> 
     assert processes.read(row.pid) is None
 
 
+@pytest.fixture
+async def impatient(tmp_path: Path) -> AsyncGenerator[Handed]:
+    handed = Handed(tmp_path, look=0.1)
+    yield handed
+    said = await asyncio.to_thread(handed.close)
+    assert "it hangs, and is ended" in said
+    assert processes.marked(processes.prefix(tmp_path)) == ()
+
+
+@pytest.mark.parametrize("how", ["its loop does not turn", "a signal holds it"])
+async def test_a_keeper_that_hangs_is_ended_and_another_takes_over(impatient: Handed, how: str) -> None:
+    before = keeper(impatient)
+    stands(before)
+    toy = before.start(spec(impatient.folder, "exec sleep 60"), restart=QUICK)
+    row = processes.read(toy.pid or 0)
+    assert isinstance(before.driver, FirstProcess)
+    hung = impatient.pid
+    if how == "a signal holds it":
+        os.kill(hung, signal.SIGSTOP)
+    assert before.driver.is_watching()
+    impatient.let_go()
+    after = await asyncio.to_thread(keeper, impatient)
+    assert impatient.pid != hung
+    assert processes.read(hung) is None
+    again = after.start(spec(impatient.folder, "exec sleep 60"), restart=QUICK)
+    assert row is not None and again.pid == row.pid
+    assert processes.read(row.pid) == row
+
+
+def test_a_keeper_that_says_it_is_alive_is_counted_from_its_last_word_on() -> None:
+    silence = Silence(5.0)
+    assert silence.due is None, "one that has never said anything is of an earlier version"
+    silence.hear(100.0)
+    assert silence.due == 105.0
+    assert [silence.look(105.0 + 5 * turn, FREE) for turn in range(init.SILENT)] == [1, 2, 3, 4, 5, 6]
+    silence.hear(131.0)
+    assert silence.look(135.0, FREE) == 1
+
+
+def test_a_machine_that_stood_still_or_slept_is_one_look() -> None:
+    silence = Silence(5.0)
+    silence.hear(100.0)
+    assert silence.look(100_000.0, FREE) == 1
+    assert silence.due == 100_005.0
+
+
+def test_a_keeper_that_has_no_processor_or_is_held_by_a_disk_or_a_debugger_is_not_silent() -> None:
+    silence = Silence(5.0)
+    silence.hear(100.0)
+    starved = [silence.look(105.0 + 5 * turn, stands_so(waited=3.0 * (turn + 1))) for turn in range(50)]
+    assert starved == [0] * 50
+    assert silence.look(400.0, stands_so(waited=150.0, held=True)) == 0
+    assert silence.look(405.0, stands_so(waited=151.0)) == 1
+
+
 async def test_a_stop_that_is_asked_for_while_no_keeper_is_there_ends_everything(handed: Handed) -> None:
     supervisor = keeper(handed)
     stands(supervisor)
@@ -315,6 +371,15 @@ async def test_an_instance_that_cannot_go_on_is_started_anew(handed: Handed, why
     living = {row.pid for row in processes.marked(f"{handed.folder}|toy-")}
     assert living == {pid for _, _, pid in after.who()}
     assert living.isdisjoint(pid for _, _, pid in was)
+
+
+def stands_so(*, waited: float = 0.0, held: bool = False) -> Standing:
+    standing = Standing(os.getpid())
+    standing.waited, standing.held = waited, held
+    return standing
+
+
+FREE = stands_so()
 
 
 def seen(toy: Supervised, name: str) -> str:

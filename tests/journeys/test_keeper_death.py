@@ -1,5 +1,5 @@
-"""The keeper is killed under load: nobody outside notices, nothing is restarted, and the next one looks after
-what runs."""
+"""The keeper is killed, or hangs, under load: nobody outside notices, nothing is restarted, and the next one
+looks after what runs."""
 
 import asyncio
 import signal
@@ -71,6 +71,25 @@ async def test_a_killed_keeper_costs_no_request_and_restarts_nothing(
 
 @in_many_rounds
 @pytest.mark.chaos
+@pytest.mark.timeout(400)
+async def test_a_keeper_that_hangs_is_ended_and_another_takes_over_without_a_request_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with state_folder() as root:
+        running = Troth(root, members=1)
+        with ended(running):
+            up = await asyncio.to_thread(running.up, "--detach")
+            assert up.status == 0, up.output + up.errors
+            await running.whole()
+            async with signed_in(running, ANNA) as anna, signed_in(running, MARKUS) as markus:
+                await kill_under_load(running, anna, markus, capsys, 0, signal.SIGSTOP)
+            await goes_on(running)
+            log = (running.state.logs / "keeper.log").read_text()
+            assert "it hangs, and is ended" in log
+
+
+@in_many_rounds
+@pytest.mark.chaos
 @pytest.mark.timeout(300)
 async def test_with_the_first_process_everything_ends() -> None:
     with state_folder() as root:
@@ -85,14 +104,19 @@ async def test_with_the_first_process_everything_ends() -> None:
 
 
 async def kill_under_load(
-    running: Troth, anna: Person, markus: Person, capsys: pytest.CaptureFixture[str], turn: int
+    running: Troth,
+    anna: Person,
+    markus: Person,
+    capsys: pytest.CaptureFixture[str],
+    turn: int,
+    number: signal.Signals = signal.SIGKILL,
 ) -> None:
     before, keeper = await running.status(), _keeper(running)
     postmaster = running.postmaster("member-1")
     load = Load(anna)
     await until(load.tally.total, lambda count: count >= 50, seconds=60, what="the load is under way")
     killed = time.monotonic()
-    assert processes.send(keeper, signal.SIGKILL)
+    assert processes.send(keeper, number)
 
     async def ready() -> bool:
         try:
@@ -114,8 +138,8 @@ async def kill_under_load(
     assert _keeper(running) != keeper
     tell(
         capsys,
-        f"keeper killed ({turn + 1}): {after['taken_over']} processes taken over after {back:.1f} s, "
-        f"0 of {load.tally.statuses.total()} requests lost, no process restarted",
+        f"{number.name} to the keeper ({turn + 1}): {after['taken_over']} processes taken over after "
+        f"{back:.1f} s, 0 of {load.tally.statuses.total()} requests lost, no process restarted",
     )
 
 

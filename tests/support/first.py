@@ -19,11 +19,21 @@ socket.send_fds(line, [b"%d" % os.getpid()], [int(os.environ["TROTH_FIRST"])])
 time.sleep(3600)
 """
 
+_IMPATIENT = """
+import sys
+script, look, *keeper = sys.argv[1:]
+sys.path.insert(0, script.rpartition("/")[0])
+import init
+init.LOOK = float(look)
+sys.exit(init.main(["alone", "-", *keeper]))
+"""
+
 
 class Handed:
-    """What a keeper was given, in the hands of a test. `alone`: its numbers of processes are the test's."""
+    """What a keeper was given, in the hands of a test. `alone`: its numbers of processes are the test's. The
+    keeper is looked at every `look` seconds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, look: float = init.LOOK) -> None:
         self.folder, self.pid = folder, 0
         self._given: list[FirstProcess] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -33,7 +43,7 @@ class Handed:
         keeper = (sys.executable, "-I", "-S", "-c", _KEEPER, str(folder / "hand.sock"))
         keeper = isolation.guard(keeper, "TERM")
         self.process = subprocess.Popen(
-            (sys.executable, "-I", "-S", str(Path(init.__file__)), "alone", "-", *keeper),
+            (sys.executable, "-I", "-S", "-c", _IMPATIENT, str(Path(init.__file__)), str(look), *keeper),
             env={"PATH": "/usr/bin:/bin", processes.MARK: processes.mark(folder, "first", 0)},
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -49,12 +59,16 @@ class Handed:
         return self._given[-1]
 
     def kill_keeper(self) -> None:
-        """As the kernel does when memory runs out. What it still looked after is in nobody's hands."""
+        """As the kernel does when memory runs out."""
+        self.let_go()
+        self._given[-1].close()
+        os.kill(self.pid, signal.SIGKILL)
+
+    def let_go(self) -> None:
+        """What it still looked after is in nobody's hands."""
         for task in asyncio.all_tasks():
             if task.get_name().startswith("keep "):
                 task.cancel()
-        self._given[-1].close()
-        os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> str:
         """End it; returns what it said."""

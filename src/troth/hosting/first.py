@@ -67,6 +67,20 @@ class FirstProcess:
         """Whatever becomes of this keeper now, no other is to come."""
         self._say(b"leaving")
 
+    def is_watching(self) -> bool:
+        """Whether it ends a keeper that no longer says that it is alive: one of an earlier version does not
+        know the word, and one that does not answer watches over nobody."""
+        try:
+            self._ask([b"alive"])
+        except OSError:
+            return False
+        return True
+
+    def alive(self) -> None:
+        """This keeper's event loop turns. Never waits: a first process that stands still is not spoken to."""
+        with contextlib.suppress(OSError):
+            os.write(self._line.fileno(), b"\0alive")
+
     def close(self) -> None:
         """Hang up, as the end of this process does."""
         self._line.close()

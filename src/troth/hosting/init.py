@@ -3,8 +3,9 @@
     init.py contained|alone lifeline|- COMMAND …
 
 It starts COMMAND (the keeper) and, at the keeper's word, every process that the keeper looks after: as
-children of this process they outlive the keeper. A keeper that dies is started again, and asks what runs. One
-that says that it leaves, or never said that it stands, is not: then all ends, and this with its exit status.
+children of this process they outlive the keeper. A keeper that dies is started again, and asks what runs; one
+that hangs is ended first. One that says that it leaves, or never said that it stands, is not started again:
+then all ends, and this with its exit status.
 
 Nothing of the platform outlives this process: `contained` (PID 1 of a PID namespace) the kernel sees to that,
 `alone` it ends its descendants itself. With `lifeline`, standard input is a pipe held open by whoever wants
@@ -18,6 +19,7 @@ beside `start`, a pidfd(2) goes beside what is described:
     row PLACE                                          ok NUMBER PID BEGAN STATUS ABOUT | end
     collect NUMBER                                     ok STATUS      (it is forgotten afterwards)
     ready | leaving                                    ok             (start it again from now on, or no more)
+    alive                                              ok             (no answer where no number was chosen)
 """
 
 import _socket  # `socket` would double what this process weighs
@@ -30,13 +32,15 @@ import sys
 import time
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # what `typing` says at run time, without its weight
-    from collections.abc import Callable
+if TYPE_CHECKING:
+    from troth.hosting import offspring
+else:  # no package is known here: its other half lies beside it
+    sys.path.append(__file__.rpartition("/")[0])
+    import offspring
+
+    sys.path.pop()
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_PR_SET_CHILD_SUBREAPER = 36
-_DIE_WITH_PARENT = (1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-_prctl: "Callable[..., int] | None" = None
 _STOP_BY_SIGNAL = 128
 
 _MOST = 512
@@ -50,6 +54,12 @@ LIMIT = 5
 """Deaths of the keeper in a row; with the next one, everything ends."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+
+LOOK = 5.0
+"""Seconds between two looks at whether the keeper still says that it is alive."""
+
+SILENT = 6
+"""More looks than these without a word, and the keeper hangs: it is ended."""
 
 
 class Ward:
@@ -83,12 +93,14 @@ class First:
         self._keeper_began = 0.0
         self._due: float | None = 0.0
         self._deaths = 0
+        self._silence = offspring.Silence(LOOK)
         self._again = self._stopping = False
 
     def run(self) -> int:
         """To the end of the keeper; returns its exit status, 128 + n after signal n."""
         while self._status is None:
             self._start_keeper_when_due()
+            self._look_when_due()
             for descriptor, _ in self._poll.poll(self._patience()):
                 self._attend(descriptor)
         return self._status
@@ -106,7 +118,7 @@ class First:
             pid = found.si_pid
             ward = next((one for one in self._wards.values() if one.pid == pid and one.status is None), None)
             if ward is not None:
-                _kill(pid, os.killpg)
+                offspring.kill(pid, os.killpg)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if ward is not None:
                 ward.status = status
@@ -145,15 +157,32 @@ class First:
                 os.set_inheritable(descriptor, True)
 
         environment = {**os.environ, "TROTH_FIRST": str(number)}
-        self._keeper = _run(self._command, environment, arrange)
+        self._keeper = offspring.run(self._command, environment, arrange)
         self._keeper_began = time.monotonic()
+        self._silence = offspring.Silence(LOOK)
         theirs.close()
         self._line = ours
         self._poll.register(ours.fileno(), select.POLLIN)
 
     def _patience(self) -> float | None:
-        """Milliseconds until the keeper is to be started."""
-        return None if self._due is None else max(0.0, self._due - time.monotonic()) * 1000 + 1
+        """Milliseconds until the keeper is to be started, or looked at."""
+        due = self._silence.due if self._due is None and self._is_watched() else self._due
+        return None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
+
+    def _is_watched(self) -> bool:
+        return self._again and self._keeper != 0
+
+    def _look_when_due(self) -> None:
+        """End a keeper that hangs: it writes down where it stands, if it still can, and is killed."""
+        now = time.monotonic()
+        if not self._is_watched() or self._silence.due is None or now < self._silence.due:
+            return
+        looks = self._silence.look(now, offspring.Standing(self._keeper))
+        if looks <= SILENT:
+            return
+        if looks == SILENT + 1:
+            _say(f"the keeper has said nothing for {SILENT * LOOK:g} s; it hangs, and is ended")
+        os.kill(self._keeper, signal.SIGABRT if looks == SILENT + 1 else signal.SIGKILL)
 
     def _ask_to_stop(self) -> None:
         self._stopping = True
@@ -213,7 +242,8 @@ class First:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._tell(line, [tag, *answer], given)
+        if tag:
+            self._tell(line, [tag, *answer], given)
 
     def _tell(self, line: _socket.socket, answer: list[bytes], given: int | None) -> None:
         data = b"" if given is None else given.to_bytes(4, sys.byteorder)
@@ -242,6 +272,9 @@ class First:
         if what in (b"ready", b"leaving"):
             self._again = what == b"ready"
             return [b"ok"], None
+        if what == b"alive":
+            self._silence.hear(time.monotonic())
+            return [b"ok"], None
         raise ValueError(what)
 
     def _start(self, fields: list[bytes], log: int) -> int:
@@ -260,7 +293,7 @@ class First:
             for descriptor, wanted in ((nothing, 0), (log, 1), (log, 2)):
                 os.dup2(descriptor, wanted)
 
-        pid = _run(argv, environment, arrange)
+        pid = offspring.run(argv, environment, arrange)
         self._number += 1
         self._wards[self._number] = Ward(pid, about)
         return self._number
@@ -280,7 +313,7 @@ def main(arguments: list[str]) -> int:
     # A core dump would write keys, cookies and opened documents onto the disk in the clear.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not contained:
-        _adopt_orphans()
+        offspring.adopt_orphans()
     first = First(lifeline=lifeline, command=command)
     status = first.run()
     _end_everything(first, contained)
@@ -289,44 +322,6 @@ def main(arguments: list[str]) -> int:
 
 def _described(number: int, ward: Ward) -> tuple[bytes, bytes, bytes]:
     return b"%d" % number, b"%d" % ward.pid, repr(ward.began).encode()
-
-
-def _run(argv: list[str], environment: dict[str, str], arrange: "Callable[[], None]") -> int:
-    """Fork, arrange, execute: returns once the program runs. Raises OSError when it does not."""
-    reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            for number in signal.valid_signals():  # what Python and nohup(1) ignore would be inherited
-                if signal.getsignal(number) == signal.SIG_IGN:
-                    signal.signal(number, signal.SIG_DFL)
-            # The program asks to die with its parent once it runs: too late if this one is killed before.
-            if _prctl is not None and (_prctl(*_DIE_WITH_PARENT) or os.getppid() != parent):
-                os._exit(127)
-            arrange()
-            os.execvpe(argv[0], argv, environment)  # noqa: S606 - as intended
-        except OSError as error:
-            os.write(writer, b"%d" % (error.errno or errno.EINVAL))
-        finally:
-            os._exit(127)
-    os.close(writer)
-    failed = os.read(reader, 16)
-    os.close(reader)
-    if failed:
-        os.waitpid(pid, 0)
-        raise OSError(int(failed), os.strerror(int(failed)))
-    return pid
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of every orphan below (prctl(2)), so that a double fork does not escape."""
-    import ctypes  # costs a megabyte: only where there is no namespace
-
-    global _prctl
-    _prctl = ctypes.CDLL(None, use_errno=True).prctl
-    if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def _watch_signals() -> int:
@@ -358,39 +353,13 @@ def _handed_down() -> list[int]:
 def _end_everything(first: First, contained: bool) -> None:
     """As PID 1 of a namespace -1 is everything in it; outside, -1 would be the user's whole session."""
     if contained:
-        _kill(-1)
+        offspring.kill(-1)
         return
-    while found := _descendants(os.getpid()):
+    while found := offspring.descendants(os.getpid()):
         for pid in found:
-            _kill(pid)
+            offspring.kill(pid)
         first.reap()
         select.select([], [], [], 0.01)  # the dead need a moment to become children of ours
-
-
-def _kill(number: int, send: "Callable[[int, int], None]" = os.kill) -> None:
-    try:
-        send(number, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _descendants(ancestor: int) -> set[int]:
-    parents = {int(name): _parent(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
-    found = {ancestor}
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {ancestor}
-        found |= more
-
-
-def _parent(pid: str) -> int:
-    """Field 4 of /proc/PID/stat (proc(5)); the name before it may hold spaces and brackets."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib would triple the start time
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 if __name__ == "__main__":

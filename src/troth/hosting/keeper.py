@@ -4,6 +4,7 @@ It knows nothing of databases, tokens or certificates: `wiring` supplies a Plan.
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import shutil
@@ -39,6 +40,9 @@ TICK = 5.0
 REPEAT = 60.0
 """Seconds after which a tick repeats a sentence that has not changed."""
 
+ALIVE = 1.0
+"""Seconds between two words to the first process, which ends a keeper that says nothing for half a minute."""
+
 PROVIDER_SECONDS = 3.0
 """How long `status` waits for one part of the platform."""
 
@@ -51,6 +55,7 @@ _log = logging.getLogger("troth.keeper")
 def run_keeper(arguments: Sequence[str], build: Build) -> int:
     """The keeper's process, to its exit status: `arguments` is a Launch as JSON."""
     launch = decode(arguments[0], Launch)
+    faulthandler.enable()  # one that hangs is asked to write down where it stands
     _log_to_standard_error()
     with hold_inherited(launch.lock) if launch.lock is not None else take(State(launch.state)):
         return uvloop.run(Keeper(launch, Progress(sys.stdout.fileno())).run(build))
@@ -83,11 +88,26 @@ class Keeper:
             await asyncio.to_thread(self._end_strays)
         else:
             _renew(self._state)
+        beating = asyncio.create_task(self._beat(), name="beat")
         with self._signals():
             async with control.serve(self._state.control, self._handle):
                 status = await self._live(build)
                 await self._end()
+        beating.cancel()
         return status
+
+    async def _beat(self) -> None:
+        """For ever: a loop that no longer turns no longer says so."""
+        if self._first is None:
+            return
+        if not self._first.is_watching():
+            _log.warning(
+                "the first process does not watch over this keeper; one that hangs would not be ended"
+            )
+            return
+        while True:
+            self._first.alive()
+            await asyncio.sleep(ALIVE)
 
     async def _live(self, build: Build) -> int:
         try:
