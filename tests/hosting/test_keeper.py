@@ -11,7 +11,7 @@ from troth.core.clock import SystemClock
 from troth.core.errors import ConfigError, PlatformError
 from troth.core.state import State, open_state
 from troth.hosting import lock, wire
-from troth.hosting.duties import Duties
+from troth.hosting.duties import Duties, pause
 from troth.hosting.keeper import Keeper
 from troth.hosting.plan import Address, Duty, Launch, Plan, Step, Summary, Tell
 from troth.hosting.progress import Failed, Progress, Reader, Ready, StepChange, Steps, error_of, failed
@@ -148,8 +148,31 @@ async def test_a_duty_that_hangs_is_cut_short() -> None:
 
     duties = Duties((Duty(name="hanging", every=0.01, work=hang, limit=0.05),), SystemClock())
     duties.start()
-    await until(lambda: duties.troubles() == ("hanging failed: TimeoutError",))
+    await until(lambda: duties.troubles() == ("hanging failed: not done within 0.05 s",))
     await duties.stop()
+
+
+async def test_a_duty_that_hangs_does_not_keep_the_others_from_being_stopped() -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done all the same"
+        return ""
+
+    duties = Duties((Duty(name="stubborn", every=0.01, work=stubborn, limit=0.02),), SystemClock())
+    duties.start()
+    await until(lambda: duties.views()[0].words == "done all the same")
+    assert duties.troubles() == ()
+    await asyncio.wait_for(duties.stop(), 5)
+
+
+def test_duties_of_one_time_come_together_and_none_twice() -> None:
+    assert pause(1.0, 100.3) == pytest.approx(0.7)
+    assert pause(0.2, 100.3) == pytest.approx(0.1)
+    assert pause(1.0, 100.9995) == pytest.approx(1.0005), "a timer that went off early"
+    assert pause(1.0, 101.0) == pytest.approx(1.0)
+    assert pause(86_400.0, 100.3) == 86_400.0, "what comes seldom does not come at once"
 
 
 def test_events_survive_the_pipe_in_any_pieces() -> None:

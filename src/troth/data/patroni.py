@@ -1,6 +1,7 @@
 """What the keeper says to the database members: Patroni's REST interface over mutual TLS."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 
@@ -18,6 +19,7 @@ Role = Literal["leader", "sync_standby", "quorum_standby", "replica"]
 
 _ASK_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
+_LATELY_SECONDS = 1.5
 _HAND_OVER_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 _SETTINGS_SECONDS = 30.0
@@ -47,6 +49,7 @@ class Command:
         leaf = replicas.consensus_client
         self._context = SecureContext(replicas.server_authority, leaf.certificate, leaf.key)
         self._http: httpx.AsyncClient | None = None
+        self._spoke: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[tuple[MemberStatus, ...] | None]] = {}
 
     async def close(self) -> None:
@@ -115,7 +118,10 @@ class Command:
             raise PlatformError(f"{member.name} did not reload its certificates.", detail=_said(answer))
 
     async def answers(self, member: Member) -> Answer:
-        """Whether this member's Patroni answers at all, whatever it says; silent after a second."""
+        """Whether this member's Patroni answers at all, whatever it says; silent after a second. It is not
+        asked when it has just answered something else: each question is a handshake."""
+        if time.monotonic() - self._spoke.get(member.name, -_LATELY_SECONDS) < _LATELY_SECONDS:
+            return "answers"
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await self._get(member, "/liveness")
@@ -165,7 +171,9 @@ class Command:
             rest.host, rest.port, ssl=context, server_hostname=rest.host, limit=HEAD_BYTES
         )
         try:
-            return await ask(streams, str(rest), path)
+            answer = await ask(streams, str(rest), path)
+            self._spoke[member.name] = time.monotonic()
+            return answer
         finally:
             close(streams)
 

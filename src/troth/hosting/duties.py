@@ -10,6 +10,9 @@ from troth.core.clock import Clock
 from troth.core.errors import TrothError
 from troth.hosting.plan import Duty
 
+_TOGETHER_SECONDS = 5.0
+_EARLY = 0.1
+
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +49,9 @@ class Duties:
         return tuple(f"{view.name} failed: {view.words}" for view in self._views.values() if view.failed)
 
     async def _repeat(self, duty: Duty) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(duty.every)
+            await asyncio.sleep(pause(duty.every, loop.time()))
             self._note(duty, await _outcome(duty))
 
     def _note(self, duty: Duty, outcome: str | BaseException) -> None:
@@ -60,21 +64,55 @@ class Duties:
             _log.info("%s: %s", duty.name, outcome)
 
 
+def pause(every: float, now: float) -> float:
+    """Seconds until the next round of a duty; pure. What comes often comes at the multiples of its time, so
+    that many duties wake this process together and not one by one. A timer that goes off a little early does
+    not lead to two rounds."""
+    if every > _TOGETHER_SECONDS:
+        return every
+    return (int(now / every + _EARLY) + 1) * every - now
+
+
 async def _outcome(duty: Duty) -> str | BaseException:
     """One round, bounded: a duty that hangs would otherwise never come back, and nobody would learn of it.
 
-    Within the task of the loop: a task for each round costs more than most rounds do.
+    Within the task of the loop, and without `asyncio.timeout`: either costs more than most rounds do.
     """
+    task = asyncio.current_task()
+    assert task is not None
+    bound = _Bound(task, duty.limit)
     try:
-        async with asyncio.timeout(duty.limit):
-            return await duty.work()
+        outcome: str | BaseException = await duty.work()
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # we are to stop, and not something inside the round
-            raise
-        return error
+        outcome = error
     except Exception as error:  # noqa: BLE001 - noted, logged, and tried again
-        return error
+        outcome = error
+    finally:
+        bound.lift()
+    if task.cancelling():  # we are to stop, and not something inside the round
+        raise asyncio.CancelledError
+    if bound.reached and isinstance(outcome, asyncio.CancelledError):
+        return TimeoutError(f"not done within {duty.limit:g} s")
+    return outcome
+
+
+class _Bound:
+    """Cancels a task after so many seconds, unless it is lifted before."""
+
+    def __init__(self, task: asyncio.Task[None], seconds: float) -> None:
+        self.reached = False
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def lift(self) -> None:
+        """What it cancelled is no longer asked to stop."""
+        self._timer.cancel()
+        if self.reached:
+            self._task.uncancel()
+
+    def _cut(self) -> None:
+        self.reached = True
+        self._task.cancel()
 
 
 def _words(error: BaseException) -> str:

@@ -37,9 +37,13 @@ class Row(msgspec.Struct, frozen=True):
     points: dict[str, Point]
 
 
+_Sums = tuple[int, float, float, float]
+"""How many, their sum, the lowest and the highest."""
+
+
 class _Bin(msgspec.Struct):
     begun: int
-    sums: dict[str, tuple[int, float, float, float]] = {}
+    sums: dict[str, _Sums] = {}
 
 
 class Rollup:
@@ -50,18 +54,27 @@ class Rollup:
 
     def add(self, samples: Iterable[Sample], now: datetime) -> tuple[Row, ...]:
         """Take in what was seen now; returns the steps that ended before it."""
-        values = _values(samples)
-        seconds = int(now.timestamp())
+        ended = self._end(int(now.timestamp()))
+        sums = self._bins[STEPS[0]].sums
+        for key, value in _values(samples).items():
+            sums[key] = _plus(sums.get(key), (1, value, value, value))
+        return ended
+
+    def _end(self, seconds: int) -> tuple[Row, ...]:
+        """End the steps that are over. What a shorter one has gathered goes on into the next longer one."""
         ended: list[Row] = []
+        gathered: dict[str, _Sums] = {}
         for step in STEPS:
             begun = seconds - seconds % step
-            held = self._bins.get(step)
-            if held is None or held.begun != begun:
-                if held is not None and held.sums:
+            held = self._bins.setdefault(step, _Bin(begun))
+            for key, sums in gathered.items():
+                held.sums[key] = _plus(held.sums.get(key), sums)
+            gathered = {}
+            if held.begun != begun:
+                gathered = held.sums
+                if gathered:
                     ended.append(_row(step, held))
-                held = self._bins[step] = _Bin(begun)
-            for key, value in values.items():
-                held.sums[key] = _plus(held.sums.get(key), value)
+                self._bins[step] = _Bin(begun)
         return tuple(ended)
 
 
@@ -75,11 +88,10 @@ def _values(samples: Iterable[Sample]) -> dict[str, float]:
     return found
 
 
-def _plus(held: tuple[int, float, float, float] | None, value: float) -> tuple[int, float, float, float]:
+def _plus(held: _Sums | None, more: _Sums) -> _Sums:
     if held is None:
-        return (1, value, value, value)
-    count, total, low, high = held
-    return (count + 1, total + value, min(low, value), max(high, value))
+        return more
+    return (held[0] + more[0], held[1] + more[1], min(held[2], more[2]), max(held[3], more[3]))
 
 
 def _row(step: int, held: _Bin) -> Row:
