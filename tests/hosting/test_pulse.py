@@ -1,7 +1,9 @@
 """What an instance tells, and what nobody believes."""
 
+import re
 from pathlib import Path
 
+from troth.hosting.health import NOT_HELD
 from troth.hosting.pulse import SIZE, Pulse, PulseFile, Teller, pack, unpack
 
 TOLD = Pulse(pid=7, at=12.5, lag=0.25, beats=3, served=9, failed=2, raised=1, in_flight=4)
@@ -11,18 +13,21 @@ def test_what_is_told_is_read() -> None:
     assert unpack(pack(TOLD)) == TOLD
 
 
-def test_an_order_reaches_the_instance_and_survives_what_it_tells(tmp_path: Path) -> None:
-    keeper = PulseFile(tmp_path / "pulse")
+def test_an_order_stands_in_the_file_and_survives_what_the_instance_tells(tmp_path: Path) -> None:
+    file = tmp_path / "pulse"
+    keeper = PulseFile(file)
     assert keeper.read() is None
-    instance = Teller(tmp_path / "pulse")
-    assert not instance.held
+    instance = Teller(file)
+    assert re.match(NOT_HELD.encode(), file.read_bytes())
     keeper.order("hold")
     instance.tell(lag=0.0, served=1, failed=0, raised=0, in_flight=2)
-    assert instance.held
+    assert not re.match(NOT_HELD.encode(), file.read_bytes())
     told = keeper.read()
     assert told is not None and (told.beats, told.in_flight) == (1, 2)
     keeper.order("serve")
-    assert not instance.held
+    assert re.match(NOT_HELD.encode(), file.read_bytes())
+    instance.hold()
+    assert not re.match(NOT_HELD.encode(), file.read_bytes())
     keeper.close()
 
 

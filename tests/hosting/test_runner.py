@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from support.stage import Stage
-from support.waiting import until
+from support.waiting import until, until_answered
 from troth.hosting.health import READY_PATH, STARTED_PATH
+from troth.hosting.pulse import SIZE
 
 APPLICATION = """
 import asyncio, os, sys, time
@@ -31,6 +32,9 @@ async def app(scope, receive, send):
         return
     if scope["path"] == "/hangs":
         hang_for_ever()
+    if scope["path"] == "/computes":
+        print("computes", flush=True)
+        sum(range(10**12))  # never lets another thread of Python run either
     if scope["path"] == "/slow":
         print("slow began", flush=True)
         await asyncio.sleep(1.0)
@@ -118,8 +122,7 @@ async def test_sigterm_lets_a_request_in_flight_finish(stage: Stage) -> None:
     slow = asyncio.create_task(asyncio.to_thread(get, connection, "/slow"))
     await stage.until_logged("slow began")
     process.terminate()
-    readiness = await stage.probe().ask(stage.endpoint)
-    assert (readiness.ready, readiness.status) == (False, 503)
+    await until_answered(stage.is_held)
     assert await slow == (200, b"hello", "close")
     assert await asyncio.to_thread(process.wait, 5) == 0
     assert "shut down in order" in stage.log.read_text()
@@ -132,7 +135,7 @@ async def test_a_kept_connection_is_closed_by_the_drain(stage: Stage) -> None:
     idle, connection = stage.connect(stage.keeper), stage.connect(stage.keeper)
     assert get(idle)[0] == get(connection)[0] == 200
     process.terminate()
-    assert not await stage.probe().is_ready(stage.endpoint)
+    await until_answered(stage.is_held)
     assert get(connection) == (200, b"hello", "close")
     assert await asyncio.to_thread(process.wait, 5) == 0
     with pytest.raises((http.client.HTTPException, OSError)):
@@ -180,6 +183,33 @@ async def test_an_instance_tells_what_it_served_and_what_nobody_caught(stage: St
 
     await until(counted)
     assert "nobody catches this" in stage.log.read_text()
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/hangs", "/computes"])
+async def test_an_instance_whose_loop_does_not_turn_tells_the_edge_what_the_keeper_wants(
+    stage: Stage, path: str
+) -> None:
+    stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.keeper)
+    connection.request("GET", path)
+    await stage.until_logged(path[1:])
+    assert (await stage.probe().ask(stage.endpoint)).ready
+    stage.pulse.order("hold")
+    assert await stage.is_held()
+    connection.close()
+
+
+async def test_of_all_files_an_instance_shows_its_pulse_alone(stage: Stage) -> None:
+    stage.start()
+    await stage.until_ready()
+    connection = stage.connect(stage.keeper)
+    assert len(get(connection, READY_PATH)[1]) == SIZE
+    for path in ("/", "/pulse", "/../pulse", "/../state/root.key", "x", "/%2e%2e/instance.json"):
+        assert get(connection, READY_PATH + path)[:2] == (200, b"hello"), (
+            "that is the application's to answer"
+        )
     connection.close()
 
 

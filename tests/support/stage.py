@@ -85,5 +85,9 @@ class Stage:
         probe = self.probe()
         await until_answered(lambda: probe.is_ready(self.endpoint))
 
+    async def is_held(self) -> bool:
+        """Whether it tells the edge to send nothing."""
+        return (await self.probe().ask(self.endpoint)).status == 503
+
     async def until_logged(self, words: str) -> None:
         await until(lambda: words in self.log.read_text())

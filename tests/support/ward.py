@@ -65,6 +65,9 @@ async def app(scope, receive, send):
     asked += 1
     if has("hangs"):
         wait_for_ever()
+    if has("blocks") and not kept:
+        kept.append(b"blocked once")
+        time.sleep(1.0)
     if has("spins"):
         compute_for_ever()
     if has("leaks"):
@@ -220,6 +223,18 @@ class Ward:
         """Wait until two instances are ready and in balancing after one was not; returns when that was."""
         await until(lambda: not self._is_whole, 60.0) if changed else None
         await until(lambda: self._is_whole, 60.0)
+        return time.monotonic()
+
+    async def out(self, ill: Instance) -> float:
+        """Wait until the edge is to send it nothing more; returns when that was."""
+        await until(lambda: not ill.balanced, 30.0)
+        return time.monotonic()
+
+    async def full(self) -> float:
+        """Wait until two serve that are ready, whoever else is on his way out; returns when that was."""
+        await until(
+            lambda: sum(one.balanced and one.phase == "ready" for one in self.fleet.instances) >= 2, 60.0
+        )
         return time.monotonic()
 
     @property

@@ -4,7 +4,7 @@ from typing import Any
 
 from troth.core.process import Endpoint
 from troth.hosting.edge_state import WEB, EdgeApp, EdgeState, service_name
-from troth.hosting.health import READY_PATH
+from troth.hosting.health import NOT_HELD, READY_PATH
 from troth.hosting.shedding import PASSED_HEADER
 
 Json = dict[str, Any]
@@ -179,7 +179,8 @@ def _balancing() -> Json:
 
 
 def _health() -> Json:
-    """Each place is asked twice a second, and used while it answers.
+    """Each place is asked twice a second, and used while it answers and is not held back. What answers is not
+    its event loop: that is the keeper's to judge, who holds back one that hangs, and never all of them.
 
     There is no passive check, though it would see a death sooner: Caddy counts every failed exchange, also
     one that the client spoiled. A body with one bad chunk, a hundred bytes, would take an instance away from
@@ -193,5 +194,6 @@ def _health() -> Json:
             "passes": 1,
             "fails": 1,
             "expect_status": 200,
+            "expect_body": NOT_HELD,
         }
     }

@@ -7,16 +7,23 @@ from pathlib import Path
 
 import msgspec
 
-from troth.core.asking import HEAD_BYTES, Streams, ask_status, close
+from troth.core.asking import HEAD_BYTES, Streams, ask, ask_status, close
 from troth.core.process import Endpoint
+from troth.hosting.pulse import HELD
 
 READY_PATH = "/.troth/ready"
-"""May the edge send it requests? Answered by `hosting.runner` itself; never routed from outside."""
+"""May the edge send it requests? Answered by the server of an instance with the file of its pulse, whether or
+not its event loop turns; never routed from outside."""
+
+NOT_HELD = r"^([^\x01]|$)"
+"""What the answer is like from an instance that takes requests, for the edge (RE2)."""
+
+_HELD_STATUS = 503
 
 STARTED_PATH = "/.troth/started"
 """Could it answer requests? The keeper's question, also to an instance that it holds back from balancing."""
 
-KEPT_SECONDS = 20.0
+KEPT_SECONDS = 60.0
 """For so long a connection is asked again: an instance has to be able to take new ones too."""
 
 _MOST_KEPT = 512
@@ -72,7 +79,8 @@ class ReadinessProbe:
         return await self.ask(endpoint, path)
 
     async def is_ready(self, endpoint: Endpoint) -> bool:
-        return (await self.ask(endpoint)).ready
+        """Whether it takes requests, as the edge is told, and its event loop answers."""
+        return (await self.ask(endpoint)).ready and await self.is_started(endpoint)
 
     async def is_started(self, endpoint: Endpoint) -> bool:
         return (await self.ask(endpoint, STARTED_PATH)).ready
@@ -112,11 +120,14 @@ class ReadinessProbe:
     async def _exchange(self, endpoint: Endpoint, path: str, kept: _Kept) -> int:
         keeps = False
         try:
-            answer = await ask_status(kept.streams, str(endpoint), path)
+            if path == READY_PATH:
+                answer = await ask(kept.streams, str(endpoint), path, keep=True)
+            else:
+                answer = await ask_status(kept.streams, str(endpoint), path)
             keeps = self._keeps and answer.keeps and self._has_room(endpoint)
             if keeps:
                 self._kept[endpoint] = kept
-            return answer.status
+            return _HELD_STATUS if answer.body[:1] == HELD else answer.status
         finally:
             if not keeps:
                 close(kept.streams)

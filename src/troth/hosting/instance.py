@@ -130,7 +130,8 @@ class Instance:
         self.endpoint, self.spec = prepared.endpoint, prepared.spec
         self.pulse = PulseFile(prepared.pulse, told=prepared.runs) if prepared.pulse is not None else None
         self.phase: Phase = "starting"
-        self.held = False
+        self.held = self.relieved = False
+        self.missed = 0
         self.since = now
         self.exit: Exit | None = None
         self.process: Supervised | None = None
@@ -139,7 +140,7 @@ class Instance:
     @property
     def balanced(self) -> bool:
         """Whether the edge may send it requests."""
-        return not self.held and self.phase in ("ready", "suspect", "failed")
+        return not self.held and not self.relieved and self.phase in ("ready", "suspect", "failed")
 
     @property
     def told(self) -> Pulse | None:
@@ -166,7 +167,8 @@ class Instance:
     def follow(self) -> None:
         """Let its gate answer the edge as it is meant to."""
         if self.pulse is not None:
-            self.pulse.order("hold" if self.held or self.phase == "draining" else "serve")
+            held = self.held or self.relieved or self.phase == "draining"
+            self.pulse.order("hold" if held else "serve")
 
     def close(self) -> None:
         """It has stopped for good."""
@@ -186,5 +188,5 @@ class Instance:
             pid=process.pid if process is not None else None,
             restarts=process.restarts if process is not None else 0,
             release=self.release.name,
-            held=self.held,
+            held=self.held or self.relieved,
         )

@@ -126,6 +126,14 @@ class Fleet:
         """Let it have requests (again)."""
         self._let(instance, held=False)
 
+    def relieve(self, instance: Instance, *, relieved: bool) -> None:
+        """Keep requests from it for a doubt, or no more. It counts as one that serves all the same: whoever
+        changes the fleet meanwhile does not pass it by."""
+        if instance.relieved != relieved:
+            instance.relieved = relieved
+            instance.follow()
+            self._tell(instance, instance.phase)
+
     async def retire(self, instance: Instance, seconds: float | None = None) -> None:
         """Send it no more requests, let it finish those it has, at most for so many seconds, and stop it."""
         if self._meet(instance, "drained"):
@@ -191,6 +199,7 @@ class Fleet:
         asked = tuple(one for one in self._instances if one.phase in ("ready", "suspect"))
         answers = await asyncio.gather(*(self._is_ready(instance.endpoint) for instance in asked))
         for instance, answer in zip(asked, answers, strict=True):
+            instance.missed = 0 if answer else instance.missed + 1
             self._meet(instance, "answered" if answer else "silent")
         return self.troubles()
 
@@ -372,7 +381,7 @@ class Fleet:
             release=instance.release.name,
             before=before,
             phase=instance.phase,
-            held=instance.held,
+            held=instance.held or instance.relieved,
             at=self._now(),
         )
         for watcher in self.watchers:

@@ -3,6 +3,9 @@
 Three questions are kept apart. Is it alive: does its event loop turn? Is it ready: does it answer what it is
 asked? Is it well: do its answers err more than those of its peers and than its own before? Being slow because
 there is much to do is none of the three: who is busy is relieved by others, and never ended for it.
+
+To keep requests from one costs little and is taken back at the next look, so a doubt is enough for it; to
+replace or end one takes more.
 """
 
 from collections.abc import Sequence
@@ -24,18 +27,24 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     so long although it could have, because it waits for something or computes without a pause. Both are
     shorter than the five seconds for which the edge tries again, so that no request is lost that may be
     repeated.
-    `silent`: so long without answering the keeper while its loop turns. `gone`: so long without running again
-    after it ended. `erring`: the share of its answers that are errors, of at least `asked`, and at least
-    `worse` times that of its peers and of its own past. `grown`: it holds so many times what it held when it
-    began to serve, and at least `grown_bytes` more. `descriptors`: share of its limit. `lively`: a loop that
-    turned within so long is alive. `ends` and `replacements` within `period` are the most that are made;
-    after that something is wrong that no replacement mends.
+    `late`: it waits for something and has not turned for so long; `quiet`: nor for so long, whatever it does
+    or lacks. Both are a doubt, and no illness.
+    `silent`: so long, and for `misses` questions in a row, without answering the keeper as it should while
+    its loop turns. `gone`: so long without running again after it ended. `erring`: the share of its answers
+    that are errors, of at least `asked`, and at least `worse` times that of its peers and of its own past.
+    `grown`: it holds so many times what it held when it began to serve, and at least `grown_bytes` more.
+    `descriptors`: share of its limit. `lively`: a loop that turned within so long is alive. `ends` and
+    `replacements` within `period` are the most that are made; after that something is wrong that no
+    replacement mends.
     """
 
     stopped: float = 0.5
     hung: float = 2.0
-    silent: float = 1.5
+    silent: float = 0.9
+    misses: int = 2
     gone: float = 5.0
+    late: float = 0.5
+    quiet: float = 1.0
     erring: float = 0.05
     asked: int = 20
     worse: float = 3.0
@@ -67,10 +76,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One instance at one moment.
 
     `still` is for how long its event loop has not turned though it could have: what its thread waited for a
-    processor is not in it. `worked` is what its thread used of a processor in that time. `stopped`: a signal
-    holds it. `unanswered` and `ended` are for how long it has not answered, and not run. `balanced`: the
-    edge may send it requests. `recent` are its errors of the last seconds, `before` those of the minutes
-    before.
+    processor is not in it, but in `quiet`. `worked` is what its thread used of a processor in that time.
+    `stopped`: a signal holds it. `doubted`: it did not answer the last question as it should; `missed`: so
+    many in a row. `unanswered` and `ended` are for how long it has not answered, and not run. `balanced`: the
+    edge may send it requests; `relieved`: it may not, for no more than a doubt. `recent` are its errors of
+    the last seconds, `before` those of the minutes before.
     """
 
     name: str
@@ -78,9 +88,13 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     balanced: bool
     still: float = 0.0
+    quiet: float = 0.0
     worked: float = 0.0
     stopped: bool = False
+    doubted: bool = False
+    relieved: bool = False
     unanswered: float = 0.0
+    missed: int = 0
     ended: float | None = None
     recent: Errors = Errors()
     before: Errors = Errors()
@@ -143,7 +157,7 @@ def judge(observations: Sequence[Observation], policy: Policy, past: Past = NOTH
     ill = [one for one, (illness, _) in found.items() if illness and illness not in HANGING]
     if not ill:
         return Judgement(ends)
-    well = [one for one, (illness, _) in found.items() if not illness and one.balanced]
+    well = [one for one, (illness, _) in found.items() if not illness and (one.balanced or one.relieved)]
     first = min(ill, key=lambda one: (found[one][0] != "gone", -one.recent.share, one.name))
     why = found[first][1]
     if not well:
@@ -151,8 +165,37 @@ def judge(observations: Sequence[Observation], policy: Policy, past: Past = NOTH
     if past.replacements >= policy.replacements:
         many = f"{past.replacements} were replaced within {policy.period:g} s"
         return Judgement(ends, f"{many} and it does not help; {first.name} {why}")
-    spared = len(well) >= 1 and not all(one.busy for one in well)
+    spared = any(one.balanced and not one.busy for one in well)
     return Judgement((*ends, _verdict(first, found[first], "replace", relieve=spared)))
+
+
+def relieved(observations: Sequence[Observation], policy: Policy) -> frozenset[tuple[str, int]]:
+    """From whom requests are to be kept now, for no more than a doubt: name and generation.
+
+    Never from more than there are others to take over, whose loops turn and who answer. Who is busy is not
+    doubted for coming late; and who merely answers badly is left alone while all others have enough to do.
+    """
+    fit = [one for one in observations if _is_fit(one, policy)]
+    has_time = any(not one.busy for one in fit)
+    doubtful = [
+        one for one in observations if _hangs_perhaps(one, policy) or (has_time and _declines(one, policy))
+    ]
+    worst = sorted(doubtful, key=lambda one: (-one.quiet, one.name))[: len(fit)]
+    return frozenset((one.name, one.generation) for one in worst)
+
+
+def _hangs_perhaps(one: Observation, policy: Policy) -> bool:
+    waits = one.still >= policy.late and one.worked < one.still / 2
+    return one.ended is None and not one.busy and (waits or one.quiet >= policy.quiet)
+
+
+def _declines(one: Observation, policy: Policy) -> bool:
+    return one.ended is None and one.doubted and not one.busy and one.still < policy.lively
+
+
+def _is_fit(one: Observation, policy: Policy) -> bool:
+    runs = one.balanced and one.ended is None and not one.doubted
+    return runs and one.still < policy.lively and one.quiet < policy.lively
 
 
 def diagnose(one: Observation, all_of_them: Sequence[Observation], policy: Policy) -> tuple[Illness, str]:
@@ -167,7 +210,8 @@ def diagnose(one: Observation, all_of_them: Sequence[Observation], policy: Polic
         if one.worked >= one.still / 2:
             return "spinning", f"computes without letting anybody have a turn for {one.still:.1f} s"
         return "hung", f"hangs: its event loop has not turned for {one.still:.1f} s"
-    if one.unanswered >= policy.silent and one.still < policy.lively and not one.busy:
+    missed = one.unanswered >= policy.silent and one.missed >= policy.misses
+    if missed and one.still < policy.lively and not one.busy:
         return "silent", f"does not answer although its event loop turns, for {one.unanswered:.1f} s"
     if _errs_much(one, policy) and _errs(
         one, peers := sum((other.recent for other in all_of_them if other is not one), Errors()), policy

@@ -4,6 +4,9 @@ edge may send it requests.
 The file is read with pread(2) and never mapped: an instance that cuts its file short must not end the keeper
 (SIGBUS), and what stands in it is the instance's own word, so that nothing but the instance's own fate is
 decided by it.
+
+The edge is shown the same file when it asks whether it may send requests, by the server's own threads: it
+gets the keeper's order also from an instance whose event loop does not turn.
 """
 
 import contextlib
@@ -21,7 +24,9 @@ SIZE = 128
 BEAT_SECONDS = 0.1
 """Between two turns of the instance's event loop that are told."""
 
-_HELD = b"\x01"
+HELD = b"\x01"
+"""The first byte of the file, while the edge is to send nothing; else it is zero."""
+
 _TOLD = struct.Struct("<8xQdQQQQIIdIIQ")
 _MAGIC = 0x74726F7468707531
 
@@ -60,7 +65,7 @@ class PulseFile:
 
     def order(self, order: Order) -> None:
         """Whether the edge may send it requests; it hears within half a second, at its next question."""
-        os.pwrite(self._descriptor, _HELD if order == "hold" else bytes(1), 0)
+        os.pwrite(self._descriptor, HELD if order == "hold" else bytes(1), 0)
 
     def read(self) -> Pulse | None:
         """What it last told; None before it told anything, and when the file holds something else."""
@@ -80,10 +85,10 @@ class Teller:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._beats = 0
 
-    @property
-    def held(self) -> bool:
-        """Whether the keeper wants no requests sent here."""
-        return os.pread(self._descriptor, 1, 0) == _HELD
+    def hold(self) -> None:
+        """It leaves: whoever asks is to send no more."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, HELD, 0)
 
     def tell(
         self,

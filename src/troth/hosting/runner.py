@@ -1,7 +1,8 @@
 """One instance: `python -m troth.hosting.runner INSTANCE.json` serves an ASGI application over mutual TLS.
 
-It answers `/.troth/ready` itself: 200 once the application's lifespan startup is done, 503 while draining or
-while the keeper holds it back; `/.troth/started` does not mind being held back. On SIGTERM it finishes what
+To `/.troth/ready` its server answers with the file of its pulse, from a thread of its own, as soon as the
+application's lifespan startup is done: whether it is held back stands in it. `/.troth/started` is answered by
+its event loop, and does not mind being held back. On SIGTERM it finishes what
 is in flight, closes kept connections, runs the lifespan shutdown and leaves with 0; when the startup fails it
 leaves with 1. SIGABRT makes every thread write down where it stands before the process ends, also in a loop
 that no longer turns. Before any code of an application is loaded, the process gives up what it does not need
@@ -66,7 +67,7 @@ class Gate:
             await self._application(scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"] in (READY_PATH, STARTED_PATH):
-            await self._answer_ready(send, held=scope["path"] == READY_PATH and self._held)
+            await self._answer_ready(send)
             return
         if scope["type"] == "http" and scope["path"] == ENDINGS_PATH:
             await self._answer_without_end(scope, receive, send)
@@ -143,6 +144,8 @@ class Gate:
     async def drain(self, seconds: float) -> None:
         """Return once nothing has been in flight for a moment, or after so many seconds."""
         self._draining = True
+        if self._teller is not None:
+            self._teller.hold()
         for task in self._endless:
             task.cancel()
         try:
@@ -151,10 +154,6 @@ class Gate:
                     await self._idle.wait()
         except TimeoutError:
             print(f"{self._in_flight} requests were cut off after {seconds:g} s", file=sys.stderr)  # noqa: T201
-
-    @property
-    def _held(self) -> bool:
-        return self._teller is not None and self._teller.held
 
     async def _answer_without_end(self, scope: Message, receive: Receive, send: Send) -> None:
         """Nothing to wait for while draining: who listens turns to another instance."""
@@ -183,10 +182,8 @@ class Gate:
 
         return closing
 
-    async def _answer_ready(self, send: Send, *, held: bool) -> None:
-        status, body = (200, b"ready\n")
-        if self._draining or held:
-            status, body = (503, b"draining\n" if self._draining else b"held back\n")
+    async def _answer_ready(self, send: Send) -> None:
+        status, body = (503, b"draining\n") if self._draining else (200, b"ready\n")
         headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -211,7 +208,11 @@ def load(instance: InstanceFile) -> Application:
 
 
 def make_server(instance: InstanceFile, gate: Gate) -> Server:
-    """The server of one instance: TLS 1.3 alone, and no request without a certificate of `client_ca`."""
+    """The server of one instance: TLS 1.3 alone, and no request without a certificate of `client_ca`.
+
+    Of all files it shows that of the pulse alone: a mount that is a file has nothing below it.
+    """
+    pulse = [instance.pulse] if instance.pulse is not None else None
     return Server(
         gate,
         address=instance.host,
@@ -224,6 +225,9 @@ def make_server(instance: InstanceFile, gate: Gate) -> Server:
         ssl_protocol_min=SSLProtocols.tls13,
         ssl_ca=instance.client_ca,
         ssl_client_verify=True,
+        static_path_route=[READY_PATH] if pulse else None,
+        static_path_mount=pulse,
+        static_path_expires=0,
     )
 
 

@@ -78,13 +78,18 @@ class Observer:
             self._forget(key)
             run = self._runs[key] = _Memory(pid, now)
         pulse = one.pulse.read() if one.pulse is not None else None
-        still, worked, stopped = _stillness(run, pulse if pulse and pulse.pid == pid else None, now)
+        own = pulse if pulse is not None and pulse.pid == pid else None
+        still, worked, stopped = _stillness(run, own, now)
         self._look_slowly(run, now)
         place = str(one.endpoint)
         recent = self._ledger.recent(place, now, since=run.since)
         return msgspec.structs.replace(
             seen,
             still=still,
+            quiet=max(0.0, now - own.at - BEAT_SECONDS) if own is not None else 0.0,
+            doubted=silent is not None,
+            missed=one.missed,
+            relieved=one.relieved,
             worked=worked,
             stopped=stopped,
             unanswered=now - silent if silent is not None else 0.0,

@@ -15,7 +15,7 @@ from troth.hosting.backoff import Restart, delay
 from troth.hosting.edge_log import Ledger
 from troth.hosting.instance import Instance
 from troth.hosting.instances import Fleet
-from troth.hosting.judging import Observation, Past, Patient, Policy, Verdict, diagnose, judge
+from troth.hosting.judging import Observation, Past, Patient, Policy, Verdict, diagnose, judge, relieved
 from troth.hosting.symptoms import Observer
 
 EVERY_SECONDS = 0.2
@@ -91,6 +91,7 @@ class Tender:
         """
         self.seen = self.observer.observe(self._fleet.of_release, now)
         self._note_ill(now)
+        self._relieve()
         judgement = judge(self.seen, self.policy, self._past(now))
         self._note_alarm(judgement.alarm)
         before = self._suspected
@@ -125,6 +126,15 @@ class Tender:
     def troubles(self) -> tuple[str, ...]:
         """A sentence when replacing does not help."""
         return (f"{self.alarm.service}: {self.alarm.why}",) if self.alarm is not None else ()
+
+    def _relieve(self) -> None:
+        """Taken back as soon as the doubt is gone; what comes of it otherwise, the next looks tell."""
+        doubted = relieved(self.seen, self.policy)
+        for one in self._fleet.of_release:
+            doubtful = (one.slot, one.generation) in doubted
+            if doubtful and not one.relieved:
+                _log.warning("%s is late; others serve for it meanwhile", one.slot)
+            self._fleet.relieve(one, relieved=doubtful)
 
     def _begin(self, verdict: Verdict, instance: Instance, now: float) -> bool:
         key = (verdict.name, verdict.generation)
