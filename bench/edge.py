@@ -148,16 +148,16 @@ async def stage(folder: Path) -> AsyncGenerator[tuple[int, int]]:
         await world.stop()
 
 
-def load(port: int, options: tuple[str, ...], folder: Path) -> Turn:
+def load(port: int, options: tuple[str, ...], folder: Path, requests: int = REQUESTS) -> Turn:
     """One turn. Ends the program when any answer was not 200."""
     log = folder / "requests.tsv"
     log.unlink(missing_ok=True)
-    argv = ("h2load", *options, "-n", str(REQUESTS), "-c", str(CLIENTS), f"--log-file={log}")
+    argv = ("h2load", *options, "-n", str(requests), "-c", str(CLIENTS), f"--log-file={log}")
     where = (f"--connect-to=127.0.0.1:{port}", f"https://{RESIDENTS}:{port}/login")
     done = subprocess.run((*argv, *where), capture_output=True, text=True, check=True, timeout=120)
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     rate = _RATE.search(done.stdout)
-    if rate is None or len(rows) != REQUESTS or any(row[1] != "200" for row in rows):
+    if rate is None or len(rows) != requests or any(row[1] != "200" for row in rows):
         raise SystemExit(done.stdout + done.stderr)
     slowest = percentile(tuple(int(row[2]) / 1000 for row in rows), 0.99)
     return Turn(float(rate[1]), slowest or 0.0)

@@ -261,9 +261,8 @@ async def test_a_stop_that_is_asked_for_while_no_keeper_is_there_ends_everything
         handed.kill_keeper()
         await asyncio.to_thread(handed.take)
     handed.kill_keeper()
-    while (gone := processes.read(handed.pid)) is not None:
-        assert gone.pid == handed.pid
-        await asyncio.sleep(0.01)
+    # Dead is not enough: until its end has been heard of it is the keeper that is asked to stop.
+    await until(lambda: not Path(f"/proc/{handed.pid}").exists())
     handed.process.terminate()
     began = time.monotonic()
     assert await asyncio.to_thread(handed.process.wait, 20) == 128 + signal.SIGTERM

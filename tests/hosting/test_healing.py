@@ -128,6 +128,27 @@ async def test_an_instance_that_leaks_is_replaced_without_an_error(
 
 
 @in_many_rounds
+async def test_an_instance_that_eats_memory_at_once_ends_alone_and_costs_no_request(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill, other = ward.fleet.instances
+    held = "memory" in ward.groups.choice.held
+    assert held or ward.groups.report().why_not
+    began = ward.plant("eats", ill)
+    await until(lambda: ill.phase == "failed" if held else ill not in ward.fleet.instances, 60.0)
+    (ward.folder / f"{ill.slot}-{ill.generation}.eats").unlink()
+    whole = await ward.whole(changed=False)
+    await ward.served(200)
+    if held:
+        assert ill.exit is not None and ill.exit.evidence is not None
+        assert "for want of memory" in ill.exit.evidence.read_text()
+    assert other.exit is None and other in ward.fleet.instances
+    assert ward.lost() == []
+    ended = "ended by the kernel" if held else "replaced, for no group holds it"
+    tell(capsys, f"one that eats: {ended}, {whole - began:.1f} s until whole, 0 of {ward.good} requests lost")
+
+
+@in_many_rounds
 async def test_an_instance_whose_own_path_of_health_fails_is_replaced(
     ward: Ward, capsys: pytest.CaptureFixture[str]
 ) -> None:

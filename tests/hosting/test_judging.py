@@ -51,6 +51,7 @@ def test_whose_loop_does_not_turn_is_ended(what: dict[str, Any], illness: Illnes
         ({"unanswered": 1.0, "missed": 2}, "silent"),
         ({"ended": 6.0}, "gone"),
         ({"memory": 900 << 20, "memory_first": 100 << 20}, "leaking"),
+        ({"memory": 900 << 20, "memory_first": 800 << 20, "memory_most": 1024 << 20}, "exhausted"),
         ({"descriptors": 900, "descriptors_most": 1024}, "exhausted"),
     ],
 )

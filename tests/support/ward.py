@@ -16,8 +16,9 @@ from support.edge import World, listening
 from support.waiting import until
 from troth.core.ca import Subject
 from troth.core.clock import Clock, SystemClock
-from troth.core.process import Endpoint, ProcessSpec
+from troth.core.process import Bounds, Endpoint, ProcessSpec
 from troth.hosting import isolation, processes
+from troth.hosting.cgroups.groups import find
 from troth.hosting.edge_admin import caddy_binary, start_spec
 from troth.hosting.edge_log import EdgeLog, Ledger
 from troth.hosting.edge_proxy import NOTICED_SECONDS
@@ -33,6 +34,7 @@ from troth.hosting.tending import EVERY_SECONDS, Alarm, Tender
 from troth.hosting.wire import encode
 
 CLIENTS = 6
+BOUNDS = Bounds(memory=512 << 20, tasks=128)
 
 APPLICATION = """
 import asyncio, os, pathlib, time
@@ -70,6 +72,8 @@ async def app(scope, receive, send):
         time.sleep(1.0)
     if has("spins"):
         compute_for_ever()
+    if has("eats"):
+        kept.extend(bytearray(8 << 20) for _ in range(100))
     if has("leaks"):
         kept.append(b"x" * (8 << 20))
     errs = has("errs") and asked % 5 == 0
@@ -105,7 +109,8 @@ class Ward:
         self.probe = ReadinessProbe(
             self.world.authorities.ca("instances"), self._keeper.certificate, self._keeper.key
         )
-        self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe(), clock)
+        self.groups = find(folder)
+        self.supervisor = Supervisor(folder, folder / "crashes", isolation.probe(), clock, groups=self.groups)
         self.fleet = Fleet(
             "web",
             2,
@@ -152,6 +157,7 @@ class Ward:
             environment={"PATH": "/usr/bin:/bin"},
             folder=self.folder,
             log=self.folder / f"{slot}.log",
+            bounds=BOUNDS,
         )
         return Prepared(spec, endpoint, described.pulse)
 

@@ -5,6 +5,14 @@ from pathlib import Path
 import msgspec
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that a process may take together with all that it starts, where this machine can hold it to
+    that: bytes of `memory`, and `tasks`, which are processes and their threads."""
+
+    memory: int
+    tasks: int
+
+
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the platform.
 
@@ -13,7 +21,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     root (PostgreSQL refuses root); `capabilities` are what anybody else keeps of root's then. `given` sums up
     what it reads when it starts: two that differ in it are not the same process. `note` is for a later
     keeper, which finds the process running. `log` takes its standard output and error; `own_log` is what it
-    writes by itself beside that, and has its last words too."""
+    writes by itself beside that, and has its last words too. `bounds` are None for what everything needs."""
 
     name: str
     argv: tuple[str, ...]
@@ -26,6 +34,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_seconds: float = 10.0
     given: str = ""
     note: dict[str, str] = {}
+    bounds: Bounds | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True):

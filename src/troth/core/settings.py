@@ -15,6 +15,7 @@ from troth.core.policy import TenantPolicy
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Instances = Annotated[int, msgspec.Meta(ge=1, le=16)]
+Mebibytes = Annotated[int, msgspec.Meta(ge=128, le=1_048_576)]
 
 ScopeText = str
 """`collection:action[:own[:fields]]`, in the grammar of `core/scope.py`."""
@@ -238,7 +239,8 @@ class AppSettings(_Table, frozen=True, kw_only=True):
     """A customer application: an ASGI callable `target` (`module:name`) in `folder`.
 
     There are `instances` always, up to `max_instances` under load. `public` lists path prefixes that need no
-    sign-in. `health` is a path that an instance answers with 2xx while it is well.
+    sign-in. `health` is a path that an instance answers with 2xx while it is well. `memory_mebibytes` are the
+    most that one may hold, with all that it starts.
     """
 
     target: str
@@ -247,6 +249,7 @@ class AppSettings(_Table, frozen=True, kw_only=True):
     max_instances: Instances | None = None
     public: tuple[str, ...] = ()
     health: str = ""
+    memory_mebibytes: Mebibytes = 1024
 
     @property
     def most(self) -> int:

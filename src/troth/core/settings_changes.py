@@ -107,6 +107,7 @@ RULES: Mapping[KeyPath, Rule] = {
     ("apps", "*", "target"): _RELEASE,
     ("apps", "*", "folder"): _RELEASE,
     ("apps", "*", "public"): _WEB,
+    ("apps", "*", "memory_mebibytes"): Rule("instances"),
     ("roles",): _LIVE,
     ("collections",): _WEB,
     ("clients",): _LIVE,

@@ -57,7 +57,7 @@ class OwnChildren:
 
     def start(self, about: About) -> Child:
         """See `Driver.start`."""
-        argv = command(about.spec, self._machine)
+        argv = command(about, self._machine)
         try:
             process = _open(about.spec, argv, about.mark)
             return Child(process.pid, os.pidfd_open(process.pid), lambda: _reap(process))

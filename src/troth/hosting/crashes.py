@@ -23,7 +23,8 @@ KEPT = 20
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """How one run of a process ended. `status` is the exit status, or minus the signal's number.
 
-    `evidence` is the file that keeps the last lines of the log; None when the end was asked for.
+    `evidence` is the file that keeps the last lines of the log; None when the end was asked for. `cause` is
+    what else is known of it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     asked: bool
     evidence: Path | None = None
+    cause: str = ""
 
 
 def open_log(path: Path) -> int:
@@ -74,7 +76,7 @@ def keep_crash(folder: Path, spec: ProcessSpec, end: Exit) -> Path:
     """Write down how a process ended and the last lines of its logs; the oldest crashes make room."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{end.at:%Y%m%dT%H%M%S.%f}.txt"
-    how = f"{describe(end.status)} after {end.uptime:.1f} s"
+    how = f"{tell(end)} after {end.uptime:.1f} s"
     head = f"{to_wire(end.at)} {spec.name}, process {end.pid}, {how}\n"
     command = f"command: {' '.join(spec.argv)}\n\n"
     path.touch(mode=0o600)
@@ -83,6 +85,11 @@ def keep_crash(folder: Path, spec: ProcessSpec, end: Exit) -> Path:
     for old in sorted(folder.glob(f"{spec.name}-*.txt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def tell(end: Exit) -> str:
+    """An end in words, with its cause if one is known."""
+    return f"{describe(end.status)} ({end.cause})" if end.cause else describe(end.status)
 
 
 def describe(status: int) -> str:

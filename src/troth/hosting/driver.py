@@ -9,6 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
@@ -17,17 +18,20 @@ import msgspec
 from troth.core.errors import PlatformError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation
+from troth.hosting.cgroups.groups import entering
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a later keeper has to know of something that runs. It holds no secret, as a spec holds none.
-    `mark` is what its descendants are found by, `serial` the number in it."""
+    `mark` is what its descendants are found by, `serial` the number in it; `groups` are the folders of its
+    control group."""
 
     spec: ProcessSpec
     mark: str
     serial: int
     since: datetime
     restarts: int = 0
+    groups: tuple[Path, ...] = ()
 
 
 class Work(Protocol):
@@ -75,12 +79,13 @@ class Driver(Protocol):
         ...
 
 
-def command(spec: ProcessSpec, machine: isolation.Machine) -> tuple[str, ...]:
-    """What to execute for a spec: ended by the kernel with whoever starts it, gaining no privileges, as root
-    without capabilities that it has no use for, and as another user where that is asked for. Raises
-    PlatformError when its program is missing, ConfigError."""
+def command(about: About, machine: isolation.Machine) -> tuple[str, ...]:
+    """What to execute: in its control group, ended by the kernel with whoever starts it, gaining no
+    privileges, as root without capabilities that it has no use for, and as another user where that is asked
+    for. Raises PlatformError when its program is missing, ConfigError."""
+    spec = about.spec
     if shutil.which(spec.argv[0], path=spec.environment.get("PATH")) is None:
         raise PlatformError(f"{spec.name} cannot start: the program {spec.argv[0]} is missing.")
     if spec.as_other_user:
-        return isolation.as_other_user(machine, isolation.guard(spec.argv))
-    return isolation.bounded(machine, spec.capabilities, spec.argv)
+        return entering(about.groups, isolation.as_other_user(machine, isolation.guard(spec.argv)))
+    return entering(about.groups, isolation.bounded(machine, spec.capabilities, spec.argv))

@@ -37,7 +37,7 @@ class FirstProcess:
     def start(self, about: About) -> Child:
         """See `Driver.start`."""
         spec = about.spec
-        argv = command(spec, self._machine)
+        argv = command(about, self._machine)
         environment = {**spec.environment, processes.MARK: about.mark}
         pairs = [f"{name}={value}" for name, value in environment.items()]
         fields = [str(spec.folder), str(len(argv)), *argv, *pairs]

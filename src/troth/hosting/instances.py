@@ -8,7 +8,7 @@ from datetime import datetime
 
 from troth.core.errors import PlatformError
 from troth.core.process import Endpoint
-from troth.hosting.crashes import Exit, describe
+from troth.hosting.crashes import Exit, tell
 from troth.hosting.instance import (
     Change,
     Event,
@@ -360,7 +360,7 @@ class Fleet:
         self._meet(instance, "exited")
 
     def _failure(self, instance: Instance, what: str) -> PlatformError:
-        how = f" ({describe(instance.exit.status)})" if instance.exit is not None else ""
+        how = f" ({tell(instance.exit)})" if instance.exit is not None else ""
         return PlatformError(
             f"{instance.slot} {what}{how}.", hint=f"Its last words are in {instance.spec.log}."
         )

@@ -33,8 +33,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     its loop turns. `gone`: so long without running again after it ended. `erring`: the share of its answers
     that are errors, of at least `asked`, and at least `worse` times that of its peers and of its own past.
     `grown`: it holds so many times what it held when it began to serve, and at least `grown_bytes` more.
-    `descriptors`: share of its limit. `lively`: a loop that turned within so long is alive. `ends` and
-    `replacements` within `period` are the most that are made; after that something is wrong that no
+    `memory`, `descriptors`: share of its limit. `lively`: a loop that turned within so long is alive. `ends`
+    and `replacements` within `period` are the most that are made; after that something is wrong that no
     replacement mends.
     """
 
@@ -50,6 +50,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     worse: float = 3.0
     grown: float = 3.0
     grown_bytes: int = 256 << 20
+    memory: float = 0.85
     descriptors: float = 0.85
     lively: float = 0.5
     ends: int = 6
@@ -100,6 +101,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     before: Errors = Errors()
     memory: int = 0
     memory_first: int = 0
+    memory_most: int = 0
     descriptors: int = 0
     descriptors_most: int = 0
     busy: bool = False
@@ -222,6 +224,8 @@ def diagnose(one: Observation, all_of_them: Sequence[Observation], policy: Polic
         )
     if one.memory >= one.memory_first + policy.grown_bytes and one.memory >= one.memory_first * policy.grown:
         return "leaking", f"holds {one.memory >> 20} MiB, {one.memory_first >> 20} when it began"
+    if one.memory_most and one.memory >= one.memory_most * policy.memory:
+        return "exhausted", f"holds {one.memory >> 20} of the {one.memory_most >> 20} MiB that it may"
     if one.descriptors_most and one.descriptors >= one.descriptors_most * policy.descriptors:
         return "exhausted", f"holds {one.descriptors} of {one.descriptors_most} descriptors"
     return "", ""

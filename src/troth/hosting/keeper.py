@@ -23,7 +23,8 @@ from troth.core.clock import to_wire
 from troth.core.errors import PlatformError, TrothError
 from troth.core.state import State
 from troth.hosting import control, isolation, processes
-from troth.hosting.crashes import Exit, bound_log, describe
+from troth.hosting.cgroups import groups as control_groups
+from troth.hosting.crashes import Exit, bound_log, tell
 from troth.hosting.duties import Duties
 from troth.hosting.first import find_first
 from troth.hosting.lock import hold_inherited, take
@@ -69,8 +70,8 @@ class Keeper:
         self._state = State(launch.state)
         machine = isolation.inside(launch.contained)
         self._first = find_first(machine)
-        crashes = self._state.logs / "crashes"
-        self._supervisor = Supervisor(launch.state, crashes, machine, driver=self._first)
+        crashes, self._groups = self._state.logs / "crashes", control_groups.find(launch.state)
+        self._supervisor = Supervisor(launch.state, crashes, machine, driver=self._first, groups=self._groups)
         self._supervisor.watchers.append(_note_exit)
         self._began = time.monotonic()
         self._since = self._supervisor.clock.now()
@@ -88,6 +89,7 @@ class Keeper:
             await asyncio.to_thread(self._end_strays)
         else:
             _renew(self._state)
+        await asyncio.to_thread(self._groups.sweep, [one.about.groups for one in self._supervisor.kept])
         beating = asyncio.create_task(self._beat(), name="beat")
         with self._signals():
             async with control.serve(self._state.control, self._handle):
@@ -254,6 +256,7 @@ class Keeper:
             "uptime_seconds": round((now - self._since).total_seconds(), 1),
             "contained": self._launch.contained,
             "taken_over": self._supervisor.taken_over,
+            "control_groups": self._groups.report(),
             "memory_bytes": await asyncio.to_thread(self._memory),
             "addresses": self._summary or (),
             "steps": self._steps.views(),
@@ -314,9 +317,7 @@ def _renew(state: State) -> None:
 
 def _note_exit(end: Exit) -> None:
     if not end.asked:
-        _log.warning(
-            "%s %s after %.1f s; kept in %s", end.name, describe(end.status), end.uptime, end.evidence
-        )
+        _log.warning("%s %s after %.1f s; kept in %s", end.name, tell(end), end.uptime, end.evidence)
 
 
 def _log_to_standard_error() -> None:

@@ -27,15 +27,18 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def memory_of_machine(group: Path | None = None) -> Memory:
-    """What can be had without swapping. `group` is the folder of our control group (cgroups(7), v2)."""
+    """What can be had without swapping. `group` is the folder of our control group (cgroups(7), v2); what is
+    above it bounds us as well."""
     machine = psutil.virtual_memory()
     folder = own_group() if group is None else group
-    limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
-    if limit is None or used is None or limit >= machine.total:
-        return Memory(machine.total, machine.available)
-    # Pages of files that were read long ago are given back when somebody needs them.
-    idle = _field(folder / "memory.stat", "inactive_file")
-    return Memory(limit, min(max(limit - used + idle, 0), machine.available))
+    found = Memory(machine.total, machine.available)
+    for one in (folder, *folder.parents):
+        limit, used = _number(one / "memory.max"), _number(one / "memory.current")
+        if limit is not None and used is not None and limit < machine.total:
+            # Pages of files that were read long ago are given back when somebody needs them.
+            left = max(limit - used + _field(one / "memory.stat", "inactive_file"), 0)
+            found = Memory(min(limit, found.size), min(left, found.available))
+    return found
 
 
 def own_group() -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from troth.hosting.cgroups.places import held_memory
+
 _PROC = Path("/proc")
 _HELD = (b"T", b"t")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -24,10 +26,12 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 class Reading:
-    """One process. Whatever is asked of one that has ended, or cannot be seen, is None or zero."""
+    """One process; `group` is the file in which its control group's memory is counted, if it is.
+    Whatever is asked of one that has ended, or cannot be seen, is None or zero."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, group: Path | None = None) -> None:
         self.pid = pid
+        self._group = group
         self._files: dict[str, int] = {}
         self._limit = 0
 
@@ -41,7 +45,9 @@ class Reading:
         return self._read("stat").rpartition(b")")[2].lstrip()[:1] in _HELD
 
     def own_memory(self) -> int:
-        """Bytes that it holds and shares with nobody (RssAnon)."""
+        """Bytes that it holds and shares with nobody (RssAnon); of all in its group where that is counted."""
+        if self._group is not None and (held := held_memory(self._read("group").decode(errors="replace"))):
+            return held
         fields = self._read("statm").split()
         return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) >= 3 else 0
 
@@ -73,7 +79,8 @@ class Reading:
     def _read(self, name: str) -> bytes:
         try:
             if name not in self._files:
-                self._files[name] = os.open(f"{_PROC}/{self.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                file = self._group if name == "group" else f"{_PROC}/{self.pid}/{name}"
+                self._files[name] = os.open(file or "", os.O_RDONLY | os.O_CLOEXEC)
             return os.pread(self._files[name], _BYTES, 0)
         except OSError:
             return b""

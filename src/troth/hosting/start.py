@@ -10,6 +10,7 @@ import msgspec
 from troth.core.errors import PlatformError
 from troth.core.state import State
 from troth.hosting import init, isolation, processes
+from troth.hosting.cgroups.groups import make_room
 from troth.hosting.crashes import bound_log, open_log
 from troth.hosting.plan import Launch
 from troth.hosting.private_network import beginning
@@ -37,6 +38,7 @@ class Running(msgspec.Struct, frozen=True):
 def start_platform(state: State, launch: Launch, lock: int, *, foreground: bool) -> Running:
     """Start the first process and the keeper below it; `lock` is handed down to them."""
     machine = isolation.probe()
+    make_room(state.root)
     launch = msgspec.structs.replace(launch, lock=lock, contained=machine.pid_namespace)
     launch = beginning.decide(launch, machine)
     argv = _command(machine, foreground, launch)

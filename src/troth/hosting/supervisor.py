@@ -21,8 +21,11 @@ from troth.core.errors import TrothError
 from troth.core.process import ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.backoff import Restart, delay, failures_after
+from troth.hosting.cgroups import groups as control_groups
+from troth.hosting.cgroups.groups import Ended, Folders, Groups
+from troth.hosting.cgroups.places import Choice
 from troth.hosting.child import OwnChildren
-from troth.hosting.crashes import Exit, bound_log, describe, keep_crash
+from troth.hosting.crashes import Exit, bound_log, keep_crash, tell
 from troth.hosting.driver import About, Driver, Kept
 
 Condition = Literal["running", "waiting", "stopped"]
@@ -62,6 +65,7 @@ class Supervised:
         self._owner, self._restart, self._on_exit = owner, restart, on_exit
         self._stop = asyncio.Event()
         self._mark = ""
+        self._groups: Folders = ()
         self._started = time.monotonic()
         self._since = owner.clock.now()
         if kept is None:
@@ -82,8 +86,13 @@ class Supervised:
             pid=self.pid,
             since=self._since,
             restarts=self.restarts,
-            last_exit=describe(self.last_exit.status) if self.last_exit is not None else "",
+            last_exit=tell(self.last_exit) if self.last_exit is not None else "",
         )
+
+    @property
+    def groups(self) -> Folders:
+        """The folders of the control group that it runs in; empty where there is none."""
+        return self._groups
 
     async def wait(self) -> Exit | None:
         """Wait until it has stopped for good; returns how its last run ended."""
@@ -104,9 +113,9 @@ class Supervised:
         failures = 0
         while True:
             status = await self._run_to_its_end()
-            await self._end_remains()
             uptime = time.monotonic() - self._started
-            self._record(status, uptime)
+            cause = _cause(self.spec, status, await self._end_remains())
+            self._record(status, uptime, cause)
             if self._restart is None or self._stop.is_set():
                 break
             failures = failures_after(self._restart, failures, uptime)
@@ -132,15 +141,20 @@ class Supervised:
 
     def _spawn(self) -> None:
         about = self._owner.describe(self.spec, self.restarts)
-        self._child = self._owner.driver.start(about)
+        try:
+            self._child = self._owner.driver.start(about)
+        except TrothError:
+            control_groups.end(about.groups)
+            raise
         self._mark, self._since, self._started = about.mark, about.since, time.monotonic()
+        self._groups = about.groups
         self.condition = "running"
 
     def _take_over(self, kept: Kept) -> None:
         """It may have ended meanwhile: then that is noticed as if it happened now."""
         self._child = kept.take()
         self._mark, self._since, self._started = kept.about.mark, kept.about.since, kept.began
-        self.restarts = kept.about.restarts
+        self.restarts, self._groups = kept.about.restarts, kept.about.groups
         self.condition = "running"
 
     async def _run_to_its_end(self) -> int:
@@ -155,18 +169,32 @@ class Supervised:
         await child.ended.wait()
         return child.reap()
 
-    async def _end_remains(self) -> None:
+    async def _end_remains(self) -> Ended:
         """What it left must go at once: PostgreSQL without its Patroni still takes writes (split brain)."""
+        folders, self._groups = self._groups, ()
+        ended = await asyncio.to_thread(control_groups.end, folders) if folders else Ended()
         for _ in range(_SWEEPS):
             remains = processes.marked(self._mark)
             if not remains:
-                return
+                break
             await asyncio.to_thread(processes.end, remains)
-        _log.error("%s left processes behind that do not end", self.spec.name)
+        else:
+            _log.error("%s left processes behind that do not end", self.spec.name)
+        if ended.left:
+            _log.error("a control group of %s does not go: %s", self.spec.name, folders)
+        return ended
 
-    def _record(self, status: int, uptime: float) -> None:
+    def _record(self, status: int, uptime: float, cause: str) -> None:
         at, asked = self._owner.clock.now(), self._stop.is_set()
-        end = Exit(name=self.spec.name, pid=self._child.pid, status=status, uptime=uptime, at=at, asked=asked)
+        end = Exit(
+            name=self.spec.name,
+            pid=self._child.pid,
+            status=status,
+            uptime=uptime,
+            at=at,
+            asked=asked,
+            cause=cause,
+        )
         end = end if asked else self._keep_evidence(end)
         self.last_exit = end
         for watcher in (*self._owner.watchers, *filter(None, (self._on_exit,))):
@@ -184,8 +212,8 @@ class Supervisor:
     """Every process of the platform. Names may repeat while one instance takes over from another.
 
     `watchers` hear of every exit, at once and in order; they must not block. Without a `driver`, processes
-    are children of this one. `kept` is what an earlier keeper left and nobody here has asked for yet. Raises
-    PlatformError when the driver cannot tell."""
+    are children of this one; without `groups` they have no control groups. `kept` is what an earlier keeper
+    left and nobody here has asked for yet. Raises PlatformError when the driver cannot tell."""
 
     def __init__(
         self,
@@ -194,6 +222,7 @@ class Supervisor:
         machine: isolation.Machine,
         clock: Clock | None = None,
         driver: Driver | None = None,
+        groups: Groups | None = None,
     ):
         self.machine = machine
         self.driver: Driver = driver or OwnChildren(machine)
@@ -204,6 +233,7 @@ class Supervisor:
         self.clock: Clock = clock or SystemClock()
         self.hurried = asyncio.Event()
         self.watchers: list[OnExit] = []
+        self.groups = groups or Groups(state, Choice())
         self._state = state
         # Marks of what is taken over are taken: two of one mark would end together.
         self._serial = count(1 + max((one.about.serial for one in self.kept), default=0))
@@ -258,11 +288,25 @@ class Supervisor:
         """For `Supervised`: its next start."""
         serial = next(self._serial)
         mark = processes.mark(self._state, spec.name, serial)
-        return About(spec=spec, mark=mark, serial=serial, since=self.clock.now(), restarts=restarts)
+        return About(
+            spec=spec,
+            mark=mark,
+            serial=serial,
+            since=self.clock.now(),
+            restarts=restarts,
+            groups=self.groups.make(spec.name, serial, spec.bounds),
+        )
 
     def forget(self, supervised: Supervised) -> None:
         """For `Supervised`: it has stopped for good."""
         self._running.remove(supervised)
+
+
+def _cause(spec: ProcessSpec, status: int, ended: Ended) -> str:
+    if not ended.out_of_memory or status != -signal.SIGKILL:
+        return ""
+    most = f"; with all that it starts it may hold {spec.bounds.memory >> 20} MiB" if spec.bounds else ""
+    return f"by the kernel, for want of memory{most}"
 
 
 def _tell(watcher: OnExit, end: Exit) -> None:

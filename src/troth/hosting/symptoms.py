@@ -1,8 +1,11 @@
 """What can be seen of an instance from outside it: its pulse, its process in /proc (proc(5)), and what the
 edge wrote of its answers."""
 
+from pathlib import Path
+
 import msgspec
 
+from troth.hosting.cgroups.groups import memory_file
 from troth.hosting.edge_log import Ledger
 from troth.hosting.instance import Instance
 from troth.hosting.judging import Errors, Observation
@@ -20,8 +23,9 @@ _SLOW_SECONDS = 1.0
 class _Memory:
     """What is remembered of one run of an instance."""
 
-    def __init__(self, pid: int, now: float) -> None:
-        self.reading, self.since = Reading(pid), now
+    def __init__(self, pid: int, now: float, memory: Path | None) -> None:
+        self.reading, self.since = Reading(pid, memory), now
+        self.counted = memory is not None
         self.beats = -1
         self.at: Thread | None = None
         self.looked = 0.0
@@ -76,7 +80,8 @@ class Observer:
         run = self._runs.get(key)
         if run is None or run.reading.pid != pid:
             self._forget(key)
-            run = self._runs[key] = _Memory(pid, now)
+            counted = memory_file(one.process.groups) if one.process is not None else None
+            run = self._runs[key] = _Memory(pid, now, counted)
         pulse = one.pulse.read() if one.pulse is not None else None
         own = pulse if pulse is not None and pulse.pid == pid else None
         still, worked, stopped = _stillness(run, own, now)
@@ -97,6 +102,7 @@ class Observer:
             before=self._ledger.before(place, now, since=run.since),
             memory=run.bytes,
             memory_first=run.bytes_first,
+            memory_most=one.spec.bounds.memory if run.counted and one.spec.bounds is not None else 0,
             descriptors=run.descriptors,
             descriptors_most=run.descriptors_most,
             busy=pulse is not None and (pulse.lag >= _BUSY_LAG or pulse.in_flight >= MOST_WAITING // 2),

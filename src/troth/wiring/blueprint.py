@@ -16,7 +16,7 @@ from troth.core.ca import LeafFiles
 from troth.core.config import CollectionSettings, Settings
 from troth.core.errors import PlatformError
 from troth.core.leader import DatabaseTarget
-from troth.core.process import Endpoint, ProcessSpec
+from troth.core.process import Bounds, Endpoint, ProcessSpec
 from troth.core.secret import write_secret
 from troth.core.state import State
 from troth.hosting.edge_state import WEB, service_name
@@ -36,6 +36,9 @@ SPARE_SLOTS = 1
 """Beyond the most instances that load may lead to: one may be replaced while a release is kept for a way back
 in its own slot."""
 
+
+_TASKS = 512
+"""Processes and threads of one instance: many times what it needs, and far from what a machine has."""
 
 _CAPABILITIES = ("chown", "dac_override", "setgid", "setpcap", "setuid", "sys_admin")
 """To take a user of its own and to give up the rest, before anything is loaded: hosting.confinement."""
@@ -220,7 +223,13 @@ class Blueprint:
             capabilities=_CAPABILITIES,
             given=given.hexdigest(),
             note=note,
+            bounds=self._bounds(slot) if described.kind == "app" else None,
         )
+
+    def _bounds(self, slot: str) -> Bounds:
+        """Of an instance of an application; the web service, which all of them need, has none."""
+        app = self._settings.apps[slot.rpartition("-")[0]]
+        return Bounds(memory=app.memory_mebibytes << 20, tasks=_TASKS)
 
     def _describe_web(self, slot: str, endpoint: Endpoint, own: LeafFiles, release: Release) -> InstanceFile:
         return InstanceFile(
