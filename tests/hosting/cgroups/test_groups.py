@@ -18,7 +18,7 @@ from troth.hosting import isolation, processes
 from troth.hosting.backoff import Restart
 from troth.hosting.cgroups import groups as made
 from troth.hosting.cgroups.groups import PROCESSES, Folders, Groups, divide, end, entering, find, memory_file
-from troth.hosting.cgroups.places import Choice, Place, leaf_of, prefix
+from troth.hosting.cgroups.places import Choice, Place, held_memory, leaf_of, prefix
 from troth.hosting.first import FirstProcess
 from troth.hosting.supervisor import Supervisor
 
@@ -63,6 +63,14 @@ def numbers_in(folder: Path) -> set[int]:
     return {int(word) for word in (folder / PROCESSES).read_text().split()}
 
 
+def counts_memory(groups: Groups) -> bool:
+    """Whether a group made just now holds memory."""
+    folders = groups.make("trial", 0, BOUNDS)
+    file = memory_file(folders)
+    end(folders)
+    return file is not None
+
+
 def is_told(groups: Groups) -> bool:
     """Whether something is missing here, and the reason is given to whoever asks."""
     return bool(groups.report().why_not)
@@ -75,7 +83,7 @@ async def test_who_takes_more_memory_than_it_may_ends_alone_and_the_cause_is_kep
     eater = spec(tmp_path, sys.executable, "-c", EATER)
     last = await supervisor.start(eater, restart=None).wait()
     assert last is not None and last.evidence is not None
-    if "memory" in supervisor.groups.choice.held:
+    if counts_memory(supervisor.groups):
         assert last.status == -signal.SIGKILL
         assert last.cause == "by the kernel, for want of memory; with all that it starts it may hold 64 MiB"
         assert last.cause in last.evidence.read_text()
@@ -90,8 +98,8 @@ async def test_the_end_of_a_process_is_that_of_all_it_started_and_of_its_group(
 ) -> None:
     toy = supervisor.start(spec(tmp_path, "sh", "-c", HIDER), restart=QUICK)
     folders = toy.groups
-    if not supervisor.groups.choice.places:
-        assert (folders, is_told(supervisor.groups)) == ((), True)
+    if not folders:
+        assert is_told(supervisor.groups)
         return
     await until(lambda: len(numbers_in(folders[0])) == 4)
     assert all(numbers_in(folder) == numbers_in(folders[0]) for folder in folders)
@@ -109,7 +117,7 @@ async def test_without_version_2_a_group_is_ended_process_by_process(tmp_path: P
     groups = Groups(tmp_path, Choice(tuple(one for one in found.places if one.version == 1)))
     folders = groups.make("toy", 1, BOUNDS)
     if not folders:
-        assert groups.choice.places == ()
+        assert groups.choice.places == () or is_told(groups)
         return
     with started(folders, "sh", "-c", HIDER) as process:
         await until(lambda: len(numbers_in(folders[0])) == 4)
@@ -192,12 +200,20 @@ def test_a_group_that_is_refused_leaves_nothing_and_the_process_runs_without(tmp
     assert [one.name for one in base.iterdir()] == ["cgroup.procs"]
 
 
-def test_the_memory_of_a_group_is_that_of_all_in_it(tmp_path: Path) -> None:
-    groups = find(tmp_path)
-    folders = groups.make("toy", 1, None)
-    file = memory_file(folders)
-    assert (file is not None) == ("memory" in groups.choice.held)
-    end(folders)
+async def test_the_memory_of_a_group_is_that_of_all_in_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    command = "sleep 61 & exec " + sys.executable + " -c \"held = b'x' * (24 << 20); input()\" < fifo"
+    os.mkfifo(tmp_path / "fifo")
+    toy = supervisor.start(spec(tmp_path, "sh", "-c", command))
+    reading = os.open(tmp_path / "fifo", os.O_RDWR)
+    try:
+        file = memory_file(toy.groups)
+        if file is None:
+            assert is_told(supervisor.groups)
+        else:
+            await until(lambda: held_memory(file.read_text()) > 24 << 20)
+            assert held_memory(file.read_text()) < BOUNDS.memory
+    finally:
+        os.close(reading)
 
 
 def test_a_group_is_divided_once_nobody_is_in_it_but_in_a_leaf(

@@ -143,8 +143,8 @@ def test_a_group_that_lies_outside_of_what_is_shown_is_no_place() -> None:
 
 
 def test_spaces_in_the_name_of_a_tree_are_understood() -> None:
-    line = VERSION_2.replace("/sys/fs/cgroup", r"/mnt/of\040groups")
-    assert read_mounts(line) == (Mount(Path("/mnt/of groups"), "/", 2, frozenset()),)
+    line = VERSION_2.replace("/sys/fs/cgroup", r"/trees/of\040groups")
+    assert read_mounts(line) == (Mount(Path("/trees/of groups"), "/", 2, frozenset()),)
 
 
 def test_the_group_to_divide_is_the_one_above_a_leaf() -> None:
