@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 from typer.testing import CliRunner
 
+from troth.cli.options import hours_up_to
 from troth.cli.verbs import app
 from troth.core.errors import PlatformError, TrothError, UsageError
 
@@ -70,3 +71,23 @@ def test_a_logo_that_cannot_be_read_is_named_once(tmp_path: Path, name: str) -> 
 def test_a_policy_without_a_value_is_not_sent(tmp_path: Path) -> None:
     said = failure("tenant", "policy", "acme", "second_factor", "--state", tmp_path)
     assert hint(said) == "Write second_factor=VALUE."
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-1", "1e300", "soon"])
+def test_hours_are_a_number_within_bounds(hours: str) -> None:
+    with pytest.raises(typer.BadParameter, match="no number from 0 to 24"):
+        hours_up_to(24)(hours)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("history", "troth_up"),
+        ("alerts", "silence", "disk"),
+        ("client", "rotate-secret", "ledger", "--tenant", "acme"),
+        ("client", "invite", "--tenant", "acme", "--scope", "tickets:read"),
+    ],
+)
+def test_hours_that_are_none_are_wrong_usage(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*verb, "--hours", "nan", "--state", str(tmp_path)])
+    assert done.exit_code == 2, done.output

@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from troth.cli.options import STATE, Json, StateFolder, group
+from troth.cli.options import STATE, Json, StateFolder, group, hours_up_to
 
 alerts = group("Alerts: what is wrong now, and whom it is told to.")
 
@@ -64,7 +64,10 @@ def list_(state: StateFolder = STATE, json: Json = False) -> None:
 @alerts.command()
 def silence(
     key: Key,
-    hours: Annotated[float, typer.Option("--hours", help="For how long; at most 720.")] = 1.0,
+    hours: Annotated[
+        float,
+        typer.Option("--hours", parser=hours_up_to(720), metavar="NUMBER", help="For how long; at most 720."),
+    ] = 1.0,
     reason: Annotated[str, typer.Option("--reason", help="Why, for who asks later.")] = "",
     state: StateFolder = STATE,
     json: Json = False,

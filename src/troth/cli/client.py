@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from troth.cli.options import STATE, Json, StateFolder, Tenant, group
+from troth.cli.options import STATE, Json, StateFolder, Tenant, group, hours_up_to
 
 clients = group("Clients: applications that ask for tokens by OAuth 2.0.")
 
@@ -13,7 +13,18 @@ Client = Annotated[str, typer.Argument(help="The client_id.")]
 Scope = Annotated[
     list[str], typer.Option("--scope", help="The most it may get, such as tickets:read; repeat it.")
 ]
-Hours = Annotated[float, typer.Option("--hours", help="For how long it is good.")]
+Hours = Annotated[
+    float,
+    typer.Option(
+        "--hours", parser=hours_up_to(2160), metavar="NUMBER", help="For how long it is good; at most 2160."
+    ),
+]
+InvitationHours = Annotated[
+    float,
+    typer.Option(
+        "--hours", parser=hours_up_to(720), metavar="NUMBER", help="For how long it is good; at most 720."
+    ),
+]
 
 
 @clients.command("list")
@@ -121,8 +132,10 @@ def remove(client: Client, tenant: Tenant, state: StateFolder = STATE, json: Jso
 def invite(
     tenant: Tenant,
     scope: Scope,
-    uses: Annotated[int, typer.Option("--uses", help="How many clients may register with it.")] = 1,
-    hours: Hours = 24,
+    uses: Annotated[
+        int, typer.Option("--uses", min=1, max=1000, help="How many clients may register with it.")
+    ] = 1,
+    hours: InvitationHours = 24,
     state: StateFolder = STATE,
     json: Json = False,
 ) -> None:

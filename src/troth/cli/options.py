@@ -1,6 +1,7 @@
 """Options that many verbs share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,21 @@ Tenant = Annotated[str, typer.Option("--tenant", help="The customer, by short na
 def group(summary: str) -> typer.Typer:
     """The verbs of one noun."""
     return typer.Typer(help=summary, no_args_is_help=True)
+
+
+def hours_up_to(most: float) -> Callable[[str], float]:
+    """Reads a number of hours from 0 on. What is none, infinity and NaN among it, is wrong usage."""
+
+    def read(text: str) -> float:
+        try:
+            hours = float(text)
+        except ValueError:
+            hours = -1.0
+        if not 0 <= hours <= most:
+            raise typer.BadParameter(f"{text!r} is no number from 0 to {most:g}.")
+        return hours
+
+    return read
 
 
 def find_config(named: Path | None) -> Path:

@@ -23,7 +23,7 @@ from troth.cli import (
     user,
 )
 from troth.cli.options import STATE as _STATE
-from troth.cli.options import Json, NetworkChoice, StateFolder, find_config
+from troth.cli.options import Json, NetworkChoice, StateFolder, find_config, hours_up_to
 
 app = typer.Typer(
     name="troth",
@@ -155,7 +155,10 @@ def metrics(state: StateFolder = _STATE) -> None:
 @app.command()
 def history(
     metric: Annotated[str, typer.Argument(help="The metric, such as troth_member_lag_bytes.")],
-    hours: Annotated[float, typer.Option("--hours", help="How far back; at most 336.")] = 1.0,
+    hours: Annotated[
+        float,
+        typer.Option("--hours", parser=hours_up_to(336), metavar="NUMBER", help="How far back; at most 336."),
+    ] = 1.0,
     state: StateFolder = _STATE,
     json: Json = False,
 ) -> None:

@@ -184,10 +184,10 @@ class Alerting:
         hours = asked.get("hours")
         if not pattern or len(pattern) > _PATTERN_LIMIT or len(reason) > _REASON_LIMIT:
             raise UsageError("A silence needs the key of an alert.", hint="See: troth alerts list")
-        span = timedelta(hours=hours) if isinstance(hours, int | float) else timedelta(0)
-        if not timedelta(0) < span <= LONGEST_SILENCE:
+        if not isinstance(hours, int | float) or not 0 < hours <= LONGEST_SILENCE / timedelta(hours=1):
             raise UsageError("A silence lasts from a moment to 30 days.", hint="Give --hours a number.")
-        silence = Silence(pattern=pattern, until=self._clock.now() + span, reason=reason)
+        until = self._clock.now() + timedelta(hours=hours)
+        silence = Silence(pattern=pattern, until=until, reason=reason)
         self._change(msgspec.structs.replace(self._kept, book=with_silence(self._kept.book, silence)))
         await self._write()
         return {"pattern": pattern, "until": to_wire(silence.until)}

@@ -70,9 +70,9 @@ class History:
             known = ", ".join(name for name in METRICS if name.startswith(metric[:14]))
             hint = f"Try one of: {known}" if known else "See: troth metrics"
             raise UsageError(f"There is no metric {metric[:100]!r}.", hint=hint)
-        span = timedelta(hours=hours) if isinstance(hours, int | float) else timedelta(0)
-        if not timedelta(0) < span <= LONGEST:
-            raise UsageError("History reaches back 14 days.", hint="Give --hours a number from 0 to 336.")
+        if not isinstance(hours, int | float) or not 0 < hours <= LONGEST / timedelta(hours=1):
+            raise UsageError("History reaches back 14 days.", hint="Give --hours a number up to 336.")
+        span = timedelta(hours=hours)
         step = next(step for step in STEPS if span <= _SPANS[step])
         series = await self._series(metric, step, self._clock.now() - span)
         return {"metric": metric, "step_seconds": step, "series": series}
