@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from troth.cli.options import hours_up_to
 from troth.cli.verbs import app
 from troth.core.errors import PlatformError, TrothError, UsageError
+from troth.hosting import control
 
 
 def failure(*arguments: str | Path) -> TrothError:
@@ -91,3 +92,18 @@ def test_hours_are_a_number_within_bounds(hours: str) -> None:
 def test_hours_that_are_none_are_wrong_usage(tmp_path: Path, verb: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*verb, "--hours", "nan", "--state", str(tmp_path)])
     assert done.exit_code == 2, done.output
+
+
+@pytest.mark.parametrize(("count", "told"), [(199, False), (200, True)])
+def test_a_full_page_of_customers_says_how_to_see_what_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, told: bool
+) -> None:
+    tenant = {"name": "", "domains": 1, "active": True, "declared": False}
+    tenants = [{"slug": f"t{number:03}", **tenant} for number in range(count)]
+
+    def ask(*_: object, **__: object) -> control.Answer:
+        return {"tenants": tenants}
+
+    monkeypatch.setattr(control, "ask", ask)
+    done = CliRunner().invoke(app, ["tenant", "list", "--state", str(tmp_path)])
+    assert ("--after t199" in done.output) is told

@@ -45,6 +45,7 @@ async def test_a_person_signs_in_and_returns_to_where_they_were_going(browser: B
 
 async def test_the_cookie_has_every_attribute_that_protects_it(browser: Browser) -> None:
     await sign_in(browser)
+    assert browser.set_cookie.startswith(f"__Host-troth={browser.cookie};")
     attributes = {part.strip().lower() for part in browser.set_cookie.split(";")[1:]}
     assert attributes == {"httponly", "path=/", "samesite=lax", "secure"}
     assert len(browser.cookie) == 43

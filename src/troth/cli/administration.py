@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from troth.cli.screen import out
+from troth.cli.screen import err, out
 from troth.core.errors import PlatformError
 from troth.core.state import State
 from troth.hosting import control
@@ -18,6 +18,9 @@ from troth.hosting.lock import is_held
 
 SECONDS = 170.0
 """Most verbs take milliseconds and none takes minutes; this bounds one that hangs."""
+
+PAGE = 200
+"""How many tenants or domains are listed at once."""
 
 _FOLLOW_SECONDS = 0.3
 
@@ -57,6 +60,12 @@ def show(
         return
     shown = people(answer)
     out.print(Text.assemble(("✓ ", "green"), shown) if isinstance(shown, str) else shown, soft_wrap=True)
+
+
+def say_more(shown: int, command: str) -> None:
+    """Say how to see what follows, where as many were shown as are listed at once."""
+    if shown >= PAGE:
+        err.print(f"There may be more: {command}", style="dim", markup=False, soft_wrap=True)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> RenderableType:

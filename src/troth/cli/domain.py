@@ -16,17 +16,21 @@ After = Annotated[str, typer.Option("--after", help="Show what follows this name
 @domains.command("list")
 def list_(tenant: Tenant = "", after: After = "", state: StateFolder = STATE, json: Json = False) -> None:
     """Show the domains of one customer, or of all."""
-    from troth.cli.administration import ask_platform, show, table
+    from troth.cli.administration import ask_platform, say_more, show, table
 
     def people(answer: dict[str, object]) -> Any:
-        rows = cast("list[dict[str, Any]]", answer["domains"])
         cells = [
             (one["name"], one["tenant"], one["app"], _state(one), "troth.toml" if one["declared"] else "")
             for one in rows
         ]
         return table(("Domain", "Customer", "Application", "State", ""), cells, empty="There are no domains.")
 
-    show(ask_platform(state, "domain.list", tenant=tenant, after=after), json=json, people=people)
+    answer = ask_platform(state, "domain.list", tenant=tenant, after=after)
+    rows = cast("list[dict[str, Any]]", answer["domains"])
+    show(answer, json=json, people=people)
+    if rows:
+        whose = f" --tenant {tenant}" if tenant else ""
+        say_more(len(rows), f"troth domain list{whose} --after {rows[-1]['name']}")
 
 
 @domains.command()

@@ -15,14 +15,17 @@ After = Annotated[str, typer.Option("--after", help="Show what follows this name
 @tenants.command("list")
 def list_(after: After = "", state: StateFolder = STATE, json: Json = False) -> None:
     """Show every customer."""
-    from troth.cli.administration import ask_platform, show, table
+    from troth.cli.administration import ask_platform, say_more, show, table
 
     def people(answer: dict[str, object]) -> Any:
-        rows = cast("list[dict[str, Any]]", answer["tenants"])
         cells = [(one["slug"], one["name"], one["domains"], _state(one)) for one in rows]
         return table(("Customer", "Name", "Domains", ""), cells, empty="There are no customers.")
 
-    show(ask_platform(state, "tenant.list", after=after), json=json, people=people)
+    answer = ask_platform(state, "tenant.list", after=after)
+    rows = cast("list[dict[str, Any]]", answer["tenants"])
+    show(answer, json=json, people=people)
+    if rows:
+        say_more(len(rows), f"troth tenant list --after {rows[-1]['slug']}")
 
 
 @tenants.command("show")

@@ -68,20 +68,25 @@ def _read_since(text: str) -> int:
 
 
 async def _lines(services: EndingServices, since: int) -> AsyncGenerator[bytes]:
-    waiting: asyncio.Queue[Ending] = asyncio.Queue()
-    services.feed.subscribe(waiting.put_nowait)
+    waiting: asyncio.Queue[Ending] = asyncio.Queue(_WAITING)
+
+    def hear(ending: Ending) -> None:
+        if not waiting.full():
+            waiting.put_nowait(ending)
+
+    services.feed.subscribe(hear)
     try:
         # Listening comes first, what was missed second: nothing falls between the two.
         for row in await services.database.fetch(RECENT, float(since)):
             yield _line(Ending(row["kind"], row["ref"], row["over"], row["at"]))
-        while waiting.qsize() < _WAITING:
+        while not waiting.full():
             try:
                 yield _line(await asyncio.wait_for(waiting.get(), BEAT_SECONDS))
             except TimeoutError:
                 if services.feed.lively:
                     yield _BEAT
     finally:
-        services.feed.unsubscribe(waiting.put_nowait)
+        services.feed.unsubscribe(hear)
 
 
 def _line(ending: Ending) -> bytes:

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from support.access import EMAIL, NAME, PASSWORD, Access, House, furnish
+from support.factors import add_app
 from support.post import Post, set_policy
 from support.relay import link_in, text_of
 from troth.access.accounts.letters import Asked, Wanted
@@ -20,6 +21,7 @@ from troth.access.errors import (
     TooManyTries,
     WrongPassword,
 )
+from troth.access.factors.pending import FactorNeeded
 from troth.access.sessions import Begun
 from troth.core.db import Database
 
@@ -61,6 +63,14 @@ async def test_a_forgotten_password_is_replaced_and_every_session_ends(house: Ho
     with pytest.raises(SignInRefused):
         await house.access.sign_in.sign_in(house.domain, EMAIL, PASSWORD)
     await house.access.sign_in.sign_in(house.domain, EMAIL, NEW)
+
+
+async def test_a_new_password_by_a_link_leaves_the_second_factor_to_be_asked_for(
+    house: House, post: Post
+) -> None:
+    await add_app(house)
+    await reset(house, await token_for(house, post))
+    assert isinstance(await house.access.sign_in.sign_in(house.domain, EMAIL, NEW), FactorNeeded)
 
 
 async def test_the_owner_is_told_of_the_change(house: House, post: Post) -> None:

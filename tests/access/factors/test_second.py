@@ -1,6 +1,7 @@
 """Between password and session: what opens nothing, what finishes it, and what can be had once only."""
 
 import asyncio
+import base64
 
 import pytest
 
@@ -122,6 +123,7 @@ async def test_a_recovery_code_is_good_once(house: House) -> None:
     access = house.access
     codes = await access.recovery_codes.renew(house.domain, house.person)
     assert len(set(codes)) == 10
+    assert {len(base64.b32decode(code.replace("-", ""))) for code in codes} == {15}
     token = await half_signed_in(house)
     typed = codes[0].lower().replace("-", " ")
     begun = await access.second_factor.by_recovery_code(house.domain, token, typed, HERE)
