@@ -9,6 +9,9 @@ from troth.cli.options import STATE, Json, StateFolder, Tenant, group, hours_up_
 
 clients = group("Clients: applications that ask for tokens by OAuth 2.0.")
 
+_MOST_BYTES = 256 * 1024
+"""More than the control socket takes could not be sent."""
+
 Client = Annotated[str, typer.Argument(help="The client_id.")]
 Scope = Annotated[
     list[str], typer.Option("--scope", help="The most it may get, such as tickets:read; repeat it.")
@@ -174,11 +177,15 @@ def _words(value: object) -> str:
 
 def _read(file: Path | None) -> str:
     from troth.core.errors import UsageError
+    from troth.core.files import read_up_to
 
     if file is None:
         return ""
     try:
-        return file.read_text("utf-8")
+        content = read_up_to(file, _MOST_BYTES)
+        if len(content) > _MOST_BYTES:
+            raise UsageError(f"{file} is larger than {_MOST_BYTES // 1024} KiB.")
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{file} is no UTF-8 text.") from None
     except OSError as error:

@@ -90,13 +90,13 @@ def _tell(answer: dict[str, Any]) -> str:
 def _read_logo(file: Path) -> dict[str, str]:
     import base64
 
-    from troth.core.branding import check_logo
+    from troth.core.branding import read_logo
     from troth.core.errors import UsageError
 
     try:
-        check_logo(file)
+        content = read_logo(file)
         kind = "image/png" if file.suffix.lower() == ".png" else "image/svg+xml"
-        return {"type": kind, "data": base64.b64encode(file.read_bytes()).decode()}
+        return {"type": kind, "data": base64.b64encode(content).decode()}
     except ValueError as error:
         raise UsageError(f"The logo cannot be used: {error}") from None
     except OSError as error:

@@ -89,5 +89,5 @@ def _follow(state: Path, do: str, *, json: bool, **asked: object) -> None:
         json_module.dump({"steps": seen, "failed": failed}, sys.stdout, ensure_ascii=False)
         print()  # noqa: T201
     elif failed:
-        err.print(failed, markup=False, soft_wrap=True)
+        err.print(f"✗ {failed}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)

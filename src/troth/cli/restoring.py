@@ -162,12 +162,12 @@ def run_drill(folder: Path, *, json: bool) -> int:
     with Bar(quiet=json) as bar:
         seen: dict[str, Any] = {}
         for seen in follow(
-            lambda: ask_platform(folder, "backup.drilling"),
+            lambda: ask_platform(folder, "backup.drilling", number=number),
             lambda one: bool(one["finished"]) or one["number"] != number,
         ):
             if not seen["finished"]:
                 bar.tell(seen["step"], seen["done"])
-    drilled: dict[str, Any] | None = seen["result"]
+    drilled: dict[str, Any] | None = seen["result"] if seen["number"] == number else None
     if drilled is None:
         raise PlatformError("The drill was given up.", hint="See: troth logs keeper")
     if json:
@@ -196,22 +196,24 @@ class Bar:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._drawn = err.is_terminal and not quiet
         self._title = ""
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=err, transient=True)
         self._task = self._progress.add_task("", total=1.0)
 
     def __enter__(self) -> "Bar":
-        if err.is_terminal and not self._quiet:
+        if self._drawn:
             self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._drawn:  # it ends with an empty line otherwise
+            self._progress.stop()
 
     def tell(self, title: str, done: float) -> None:
         """So much of this step is done, 0 to 1."""
-        if err.is_terminal:
+        if self._drawn:
             self._progress.update(self._task, description=title, completed=done)
         elif title != self._title and not self._quiet:
             err.print(f"· {title}", markup=False)

@@ -96,7 +96,7 @@ def _show_part(name: str, value: object) -> None:
         out.print()
         out.print(_pairs(name, plain) if plain else Text.assemble((_heading(name), "bold"), "  none"))
     for key, part in parts.items():
-        _show_part(f"{name}, {key}", part)
+        _show_part(name if key == name else f"{name}, {key}", part)
 
 
 def _show_list(name: str, rows: list[Any]) -> None:

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from troth.core.files import read_up_to
+
 MAX_LOGO_BYTES = 256 * 1024
 
 DEFAULT_COLOUR = "#1f4e79"
@@ -81,9 +83,14 @@ def darken_until_readable(colour: str) -> str:
 
 def check_logo(file: Path) -> None:
     """Raise ValueError with a sentence when `file` is no harmless SVG or PNG, OSError when unreadable."""
-    if file.stat().st_size > MAX_LOGO_BYTES:
-        raise ValueError(f"The logo is larger than {MAX_LOGO_BYTES // 1024} KiB.")
-    check_picture(file.read_bytes(), file.suffix)
+    read_logo(file)
+
+
+def read_logo(file: Path) -> bytes:
+    """The picture itself; raises as `check_logo` does."""
+    content = read_up_to(file, MAX_LOGO_BYTES)
+    check_picture(content, file.suffix)
+    return content
 
 
 def check_picture(content: bytes, suffix: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from troth.core.config_checks import check_document
 from troth.core.errors import ConfigError
 from troth.core.faults import Faults
+from troth.core.files import read_up_to
 from troth.core.hostname import normalise_host
 from troth.core.settings import (
     AlertSettings,
@@ -106,13 +107,14 @@ def find_line(file: Path, *path: str | int) -> int | None:
 
 def _read_text(file: Path) -> str:
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
+        text = read_up_to(file, MAX_FILE_BYTES)
+        if len(text) > MAX_FILE_BYTES:
             raise ConfigError(
                 f"{file} is larger than {MAX_FILE_BYTES // 1024} KiB.",
                 file=file,
                 hint="Is this the right file? Name it with --config FILE.",
             )
-        return file.read_bytes().decode("utf-8")
+        return text.decode("utf-8")
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be read: {error.strerror}.",

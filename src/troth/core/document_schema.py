@@ -6,6 +6,8 @@ from typing import cast
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
+from troth.core.files import read_up_to
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MAX_SCHEMA_BYTES = 256 * 1024
@@ -45,11 +47,12 @@ def property_names(schema: dict[str, object]) -> frozenset[str]:
 
 def _read_json(file: Path) -> dict[str, object]:
     try:
-        if file.stat().st_size > MAX_SCHEMA_BYTES:
+        text = read_up_to(file, MAX_SCHEMA_BYTES)
+        if len(text) > MAX_SCHEMA_BYTES:
             raise SchemaFault(
                 f"The schema is larger than {MAX_SCHEMA_BYTES // 1024} KiB.", "Make it smaller."
             )
-        value: object = json.loads(file.read_text("utf-8"))
+        value: object = json.loads(text.decode("utf-8"))
     except OSError as error:
         raise SchemaFault(f"The schema cannot be read: {error.strerror}.", f"Create {file}.") from None
     except json.JSONDecodeError as error:

@@ -24,6 +24,7 @@ from troth.core.client_kinds import (
     AuthMethod,
     ClientAlgorithm,
 )
+from troth.core.files import read_up_to
 from troth.core.jose_clients import ClientKeys, read_client_keys
 from troth.core.redirects import check_redirect
 from troth.core.settings import ClientSettings
@@ -64,6 +65,9 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     client_uri: str = ""
     allow_token_endpoint_audience: bool = False
     tls_client_auth_authorities: tuple[str, ...] = ()
+
+
+_MOST_BYTES = 256 * 1024
 
 
 class RegistrationFault(ValueError):
@@ -232,14 +236,25 @@ def declared_registration(settings: ClientSettings) -> Registration:
 
 def _read_key_file(file: Path) -> tuple[dict[str, str], ...]:
     try:
-        document = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise RegistrationFault("jwks", f"The file {file} cannot be read: {error}.") from None
+        document = msgspec.json.decode(_read_file(file))
+    except (OSError, ValueError) as error:
+        raise RegistrationFault("jwks", f"The file {file} cannot be read: {_why(error)}.") from None
     return read_keys(document)
 
 
 def _read_authority_file(file: Path) -> tuple[str, ...]:
     try:
-        return read_authorities(file.read_bytes())
+        return read_authorities(_read_file(file))
     except (OSError, ValueError) as error:
-        raise RegistrationFault("tls_client_auth_authorities", f"{file}: {error}") from None
+        raise RegistrationFault("tls_client_auth_authorities", f"{file}: {_why(error)}") from None
+
+
+def _read_file(file: Path) -> bytes:
+    content = read_up_to(file, _MOST_BYTES)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES // 1024} KiB")
+    return content
+
+
+def _why(error: OSError | ValueError) -> str:
+    return str((isinstance(error, OSError) and error.strerror) or error)

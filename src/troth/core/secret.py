@@ -6,6 +6,9 @@ import secrets
 from pathlib import Path
 
 from troth.core.errors import PlatformError
+from troth.core.files import read_up_to
+
+_MOST_BYTES = 1024 * 1024
 
 
 class Secret:
@@ -74,11 +77,13 @@ def read_secret(path: Path, *, hint: str = "Put it back from where you keep a co
     """Raises PlatformError when the file is missing, with this `hint`, and when others may read it."""
     try:
         mode = path.stat().st_mode
-        value = path.read_bytes()
+        value = read_up_to(path, _MOST_BYTES)
     except FileNotFoundError:
         raise PlatformError(f"The secret file {path} is missing.", hint=hint) from None
     if mode & 0o077:
         raise PlatformError(
             f"The secret file {path} can be read by other users.", hint=f"Run: chmod 600 {path}"
         )
+    if len(value) > _MOST_BYTES:
+        raise PlatformError(f"{path} is too large for a secret.", hint="Is this the right file?")
     return Secret(value)

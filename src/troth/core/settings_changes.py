@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from troth.core.files import read_up_to
 from troth.core.settings import Document, DomainSettings, Settings, UserSettings
 
 How = Literal["live", "web", "instances", "restart"]
@@ -236,6 +237,6 @@ def _fingerprint(file: Path) -> str:
         seen = file.stat()
         if seen.st_size > MOST_READ:
             return f"{seen.st_size} {seen.st_mtime_ns}"
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_up_to(file, MOST_READ)).hexdigest()
     except OSError:
         return ""

@@ -21,6 +21,7 @@ import msgspec
 from troth.core.ca import read_certificate
 from troth.core.errors import ConfigError, PlatformError
 from troth.core.faults import Faults
+from troth.core.files import read_up_to
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
 from troth.core.secret import Secret, read_secret
@@ -156,9 +157,10 @@ def read_store_files(store: ExternalStore, now: datetime) -> StoreFiles:
 def _read_public(store: ExternalStore, name: str) -> bytes:
     file = Path(getattr(store, name))
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
+        content = read_up_to(file, MAX_FILE_BYTES)
+        if len(content) > MAX_FILE_BYTES:
             raise _refusal(name, f"{file} is larger than {MAX_FILE_BYTES // 1024} KiB.", _bring(name))
-        return file.read_bytes()
+        return content
     except OSError as error:
         raise _refusal(name, f"{file} cannot be read ({type(error).__name__}).", _bring(name)) from None
 

@@ -21,6 +21,7 @@ import msgspec
 
 from troth.core.errors import ConfigError
 from troth.core.faults import Faults
+from troth.core.files import read_up_to
 from troth.core.process import Endpoint
 from troth.core.toml_lines import find_lines
 from troth.core.toml_shape import read_table
@@ -117,9 +118,10 @@ def _resolved(found: HostSet, folder: Path) -> HostSet:
 
 def _read_text(file: Path) -> str:
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
+        text = read_up_to(file, MAX_FILE_BYTES)
+        if len(text) > MAX_FILE_BYTES:
             raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES // 1024} KiB.", file=file)
-        return file.read_text("utf-8")
+        return text.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -33,8 +34,12 @@ from troth.wiring.backup_store import open_part, store_settings
 _log = logging.getLogger(__name__)
 
 
+_REMEMBERED = 8
+"""How many drills' progress is kept for who asked for one: the next may have begun meanwhile."""
+
+
 class Progress(msgspec.Struct):
-    """The drill that is going on, or the last one."""
+    """How far a drill has come."""
 
     number: int = 0
     step: str = ""
@@ -60,6 +65,8 @@ class BackupDrills:
         self._clock, self._shipped, self._keep_keys = clock, shipped, keep_keys
         self._one_at_a_time = asyncio.Lock()
         self._progress = Progress()
+        """The drill that is going on, or the last one."""
+        self._lately: deque[Progress] = deque(maxlen=_REMEMBERED)
         self._rereading = Rereading()
         self._task: asyncio.Task[None] | None = None
 
@@ -121,28 +128,36 @@ class BackupDrills:
         if not self._progress.finished:
             return {"number": self._progress.number}
         backup = await self._newest()
-        number = self._progress.number + 1
-        self._progress = Progress(number=number, step="waiting", finished=False)
-        self._task = asyncio.create_task(self._on_request(backup, number), name="backup drill")
-        return {"number": number}
+        progress = self._next()
+        self._task = asyncio.create_task(self._on_request(backup, progress), name="backup drill")
+        return {"number": progress.number}
 
-    async def _on_request(self, backup: str, number: int) -> None:
+    def _next(self) -> Progress:
+        """The one that is shown from now on."""
+        self._progress = Progress(number=self._progress.number + 1, step="waiting", finished=False)
+        self._lately.append(self._progress)
+        return self._progress
+
+    async def _on_request(self, backup: str, progress: Progress) -> None:
         try:
-            await self._run(backup, number)
+            await self._run(backup, progress)
         except TrothError as error:
             _log.error("the drill was given up: %s", error.public)
         finally:
-            self._progress.finished = True
+            progress.finished = True
 
-    async def _tell_progress(self, _: dict[str, object]) -> dict[str, object]:
-        return msgspec.to_builtins(self._progress)
+    async def _tell_progress(self, asked: dict[str, object]) -> dict[str, object]:
+        """Of the drill with this number, while it is remembered; else of the last one."""
+        number = asked.get("number")
+        return msgspec.to_builtins(
+            next((one for one in self._lately if one.number == number), self._progress)
+        )
 
     async def _run(
-        self, backup: str, number: int | None = None, *, recorded: Digests | None = None
+        self, backup: str, progress: Progress | None = None, *, recorded: Digests | None = None
     ) -> Drilled:
         async with self._one_at_a_time:
-            progress = Progress(number=number or self._progress.number + 1, step="waiting", finished=False)
-            self._progress = progress
+            progress = progress or self._next()
             try:
                 drilled = await self._drill(backup, progress, recorded)
             finally:

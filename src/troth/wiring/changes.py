@@ -116,9 +116,11 @@ class Changes:
         if chosen == leader.name:
             return f"{leader.name} leads already"
         if chosen not in standbys:
+            if not standbys:
+                raise UsageError("There is no standby that confirms writes and could take the lead.")
             raise UsageError(
-                f"{chosen or 'No standby'} cannot take the lead: it does not confirm writes.",
-                hint=f"Those that can: {', '.join(standbys) or 'none'}",
+                f"{chosen} cannot take the lead: it does not confirm writes.",
+                hint=f"Those that can: {', '.join(standbys)}",
             )
         tell(f"{leader.name} hands its lead to {chosen}")
         self._database.watch.expect(cause or f"{leader.name} handed its lead over on request")
