@@ -13,6 +13,7 @@ from troth.cli.options import hours_up_to
 from troth.cli.verbs import app
 from troth.core.errors import PlatformError, TrothError, UsageError
 from troth.hosting import control
+from troth.wiring.administration.tenancy import read_policy_change
 
 
 def failure(*arguments: str | Path) -> TrothError:
@@ -107,3 +108,13 @@ def test_a_full_page_of_customers_says_how_to_see_what_follows(
     monkeypatch.setattr(control, "ask", ask)
     done = CliRunner().invoke(app, ["tenant", "list", "--state", str(tmp_path)])
     assert ("--after t199" in done.output) is told
+
+
+def test_a_policy_that_cannot_be_names_the_member_and_what_it_can_be() -> None:
+    with pytest.raises(
+        UsageError, match="^second_factor cannot be so: invalid enum value 'maybe'"
+    ) as refused:
+        read_policy_change({"second_factor": "maybe"})
+    assert refused.value.hint == "It can be: off, optional, required."
+    with pytest.raises(UsageError, match="^session_idle_minutes cannot be so: expected int >= 1"):
+        read_policy_change({"session_idle_minutes": 0})

@@ -136,7 +136,7 @@ class Tenancy:
         """Only a customer of whom nothing is kept: no domain, no person, no document, no key."""
         view = await self.tenant(slug)
         if view.declared:
-            raise UsageError(f"{slug} stands in troth.toml.", hint="Take it out there, and start again.")
+            raise UsageError(f"{slug} stands in troth.toml.", hint="Take it out there, then: troth reload")
         try:
             async with self._owner.transaction() as connection:
                 tenant = await _tenant_id(connection, slug)
@@ -275,7 +275,9 @@ class Tenancy:
         """Take it out of service; returns how many sessions ended by it."""
         view = await self.domain(name)
         if view.declared:
-            raise UsageError(f"{view.name} stands in troth.toml.", hint="Take it out there, and start again.")
+            raise UsageError(
+                f"{view.name} stands in troth.toml.", hint="Take it out there, then: troth reload"
+            )
         return await self._owner.fetchval("select troth.remove_domain($1)", view.name, idempotent=False) or 0
 
 

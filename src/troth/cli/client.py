@@ -25,7 +25,10 @@ Hours = Annotated[
 InvitationHours = Annotated[
     float,
     typer.Option(
-        "--hours", parser=hours_up_to(720), metavar="NUMBER", help="For how long it is good; at most 720."
+        "--hours",
+        parser=hours_up_to(720, least=0.1),
+        metavar="NUMBER",
+        help="For how long it is good; at most 720.",
     ),
 ]
 

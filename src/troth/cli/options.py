@@ -30,16 +30,16 @@ def group(summary: str) -> typer.Typer:
     return typer.Typer(help=summary, no_args_is_help=True)
 
 
-def hours_up_to(most: float) -> Callable[[str], float]:
-    """Reads a number of hours from 0 on. What is none, infinity and NaN among it, is wrong usage."""
+def hours_up_to(most: float, *, least: float = 0.0) -> Callable[[str], float]:
+    """Reads a number of hours. What is none, infinity and NaN among it, is wrong usage."""
 
     def read(text: str) -> float:
         try:
             hours = float(text)
         except ValueError:
             hours = -1.0
-        if not 0 <= hours <= most:
-            raise typer.BadParameter(f"{text!r} is no number from 0 to {most:g}.")
+        if not least <= hours <= most:
+            raise typer.BadParameter(f"{text!r} is no number from {least:g} to {most:g}.")
         return hours
 
     return read

@@ -55,4 +55,8 @@ def _put(name: str, scopes: list[str], tenant: str, state: Any, *, new: bool, js
     from troth.cli.administration import ask_platform, show
 
     answer = ask_platform(state, "role.put", tenant=tenant, name=name, scopes=scopes, new=new)
-    show(answer, json=json, people=lambda _: f"The role {name} of {tenant} has {len(scopes)} scopes.")
+    show(
+        answer,
+        json=json,
+        people=lambda _: f"The role {name} of {tenant} has {len(scopes)} scope{'s' * (len(scopes) != 1)}.",
+    )

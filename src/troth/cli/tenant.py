@@ -114,4 +114,5 @@ def _member(text: str) -> tuple[str, object]:
 
 def _state(one: dict[str, Any]) -> str:
     words = [] if one["active"] else ["suspended"]
-    return ", ".join([*words, *(["troth.toml"] if one["declared"] else [])])
+    source = "the platform's own" if one["slug"].startswith("troth-") else "troth.toml"
+    return ", ".join([*words, *([source] if one["declared"] else [])])

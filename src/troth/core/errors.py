@@ -45,6 +45,11 @@ class UsageError(TrothError):
         self.hint = hint
 
 
+def in_words(error: TrothError) -> str:
+    """What went wrong and, where it is known, what to do: in one line."""
+    return f"{error.public} {getattr(error, 'hint', '')}".rstrip()
+
+
 class ConfigError(UsageError):
     """A fault in troth.toml. `hint` is the next step; `promise` is the id of the promise it would break.
 

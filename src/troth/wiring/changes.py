@@ -100,7 +100,9 @@ class Changes:
         async with self._one_at_a_time:
             confirming = sorted(await self._database.streaming())
             if len(confirming) < 2:
-                raise PlatformError("There is no standby to spare.")
+                raise PlatformError(
+                    "There is no standby to spare.", hint="Three members have one: troth up --members 3"
+                )
             member = self._database.replicas.member(confirming[-1])
             await self._database.stop_member(member.name)
             try:

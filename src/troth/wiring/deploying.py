@@ -11,7 +11,7 @@ import msgspec
 from troth.core.clock import Clock
 from troth.core.config import AppSettings, Settings
 from troth.core.config_checks import is_target
-from troth.core.errors import PlatformError, TrothError, UsageError
+from troth.core.errors import PlatformError, TrothError, UsageError, in_words
 from troth.hosting.deployment import PROBATION_SECONDS
 from troth.hosting.plan import Action
 from troth.hosting.releases import Kept, Shelf
@@ -188,7 +188,7 @@ class Deploying:
         try:
             await work(progress)
         except TrothError as error:
-            progress.failed = error.public
+            progress.failed = in_words(error)
             _log.error("%s: %s", progress.app, error.public)
         except Exception as error:  # noqa: BLE001 - a defect, of which the person has to learn as well
             progress.failed = f"The deployment failed: {error}"

@@ -23,7 +23,7 @@ from troth.core.ca import LeafFiles
 from troth.core.clock import SystemClock
 from troth.core.config import Settings
 from troth.core.db import Database
-from troth.core.errors import PlatformError
+from troth.core.errors import PlatformError, UsageError
 from troth.core.leader import client_context
 from troth.core.process import Endpoint
 from troth.core.promise import Drill, Probe
@@ -130,7 +130,7 @@ class Probing:
         return {"drills": [{"promise": one.promise, "defect": one.defect} for one in known]}
 
     async def drill(self, asked: dict[str, object]) -> dict[str, object]:
-        """Break one promise on purpose, look, and mend it. Raises PlatformError for one without a drill."""
+        """Break one promise on purpose, look, and mend it. Raises UsageError for one without a drill."""
         async with self._one_round, self._databases(APP, AUDITOR, OWNER) as (app, auditor, owner):
             face = await self._sample(auditor)
             drills = {one.promise: one for one in self._drills(app, auditor, owner, face)}
@@ -139,7 +139,7 @@ class Probing:
             probes[rehearsing.promise] = rehearsing
             name = str(asked.get("promise", ""))
             if name not in drills:
-                raise PlatformError(
+                raise UsageError(
                     f"There is no drill of {name[:100]!r}.", hint=f"Try one of: {', '.join(drills)}"
                 )
             drilled = await run_drill(drills[name], probes[name], self._clock)

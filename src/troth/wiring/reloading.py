@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from troth.core.config import Settings
-from troth.core.errors import ConfigError, TrothError, UsageError
+from troth.core.errors import ConfigError, TrothError, UsageError, in_words
 from troth.core.settings_changes import Changes, compare, fingerprints
 from troth.hosting.edge_admin import EdgeRefused
 from troth.hosting.plan import Action
@@ -132,7 +132,7 @@ class Reloading:
             self._hands.keep(settings)
             await self._note(APPLIED, Noted(keys))
         except TrothError as error:
-            progress.failed = error.public
+            progress.failed = in_words(error)
             _log.error("the former configuration goes on: %s %s", error.public, error.detail)
             await self._note(WENT_BACK, Noted(keys, error.public))
         except Exception as error:  # noqa: BLE001 - a defect, of which the person has to learn as well

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from troth.core.errors import PlatformError, TrothError, UsageError
+from troth.core.errors import PlatformError, TrothError, UsageError, in_words
 from troth.core.state import State
 from troth.data.failovers import describe_failover, read_failovers
 from troth.data.standing import explain
@@ -123,8 +123,7 @@ class Replicas:
         try:
             self._tell(await work(self._tell, asked))
         except TrothError as error:
-            hint = getattr(error, "hint", "")
-            self._failed = f"{error.public} {hint}".rstrip()
+            self._failed = in_words(error)
         except Exception as error:
             self._failed = f"It failed: {error or type(error).__name__}"
             raise

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -106,7 +106,19 @@ def read_arguments(asked: Answer, kind: type[A]) -> A:
     try:
         return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"This cannot be read: {error}.") from None
+        raise refusal(error, kind) from None
+
+
+def refusal(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> UsageError:
+    """Which member of `kind` cannot be as it is, why, and what it could be where only few words can."""
+    said, _, place = str(error).partition(" - at `$.")
+    member = place.rstrip("`")
+    type_ = next((one.type for one in msgspec.structs.fields(kind) if one.encode_name == member), None)
+    words = [str(one) for one in get_args(type_) if one] if get_origin(type_) is Literal else []
+    return UsageError(
+        f"{member or 'This'} cannot be so: {said[:1].lower()}{said[1:].replace('`', '')}.",
+        hint=f"It can be: {', '.join(words)}." if words else "",
+    )
 
 
 async def tenant_of(tools: Tools, slug: str) -> UUID:

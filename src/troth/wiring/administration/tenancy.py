@@ -10,7 +10,7 @@ from troth.access.tenants import Branding, Logo
 from troth.core.branding import DEFAULT_COLOUR
 from troth.core.errors import UsageError
 from troth.core.policy import TenantPolicy
-from troth.wiring.administration.office import Answer, Tools, Verb
+from troth.wiring.administration.office import Answer, Tools, Verb, refusal, tenant_of
 
 
 class Everything(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +85,13 @@ def read_policy_change(members: dict[str, Any]) -> TenantPolicy:
     known = {field.name for field in msgspec.structs.fields(TenantPolicy)}
     unknown = sorted(members.keys() - known)
     if unknown:
-        raise UsageError(f"A policy has no member {unknown[0][:60]!r}.", hint=f"It has: {', '.join(known)}.")
+        raise UsageError(
+            f"A policy has no member {unknown[0][:60]!r}.", hint=f"It has: {', '.join(sorted(known))}."
+        )
     try:
         return msgspec.convert(members, TenantPolicy)
     except msgspec.ValidationError as error:
-        raise UsageError(f"This policy cannot be: {error}.") from None
+        raise refusal(error, TenantPolicy) from None
 
 
 async def _suspend(tools: Tools, asked: Named) -> Answer:
@@ -108,6 +110,8 @@ async def _remove_tenant(tools: Tools, asked: Named) -> Answer:
 
 
 async def _domains(tools: Tools, asked: Everything) -> Answer:
+    if asked.tenant:
+        await tenant_of(tools, asked.tenant)
     found = await tenancy_of(tools).domains(tenant=asked.tenant, after=asked.after)
     return {"domains": [_tell_domain(one) for one in found]}
 
