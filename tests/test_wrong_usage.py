@@ -111,10 +111,8 @@ def test_a_full_page_of_customers_says_how_to_see_what_follows(
 
 
 def test_a_policy_that_cannot_be_names_the_member_and_what_it_can_be() -> None:
-    with pytest.raises(
-        UsageError, match="^second_factor cannot be so: invalid enum value 'maybe'"
-    ) as refused:
+    with pytest.raises(UsageError, match="second_factor cannot be so: invalid") as refused:
         read_policy_change({"second_factor": "maybe"})
     assert refused.value.hint == "It can be: off, optional, required."
-    with pytest.raises(UsageError, match="^session_idle_minutes cannot be so: expected int >= 1"):
+    with pytest.raises(UsageError, match="session_idle_minutes cannot be so: expected int >= 1"):
         read_policy_change({"session_idle_minutes": 0})

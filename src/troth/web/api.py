@@ -8,7 +8,7 @@ are not looked at, so no other site can make a browser use them here (CSRF).
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import ClassVar, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -16,13 +16,13 @@ from starlette.routing import Route
 
 from troth.access.authenticator import Presented
 from troth.access.explain import Denials
-from troth.core.errors import Denied, NotFound, RequestError, Unavailable
+from troth.core.errors import Denied, NotFound, Unavailable
 from troth.data.document import Document
 from troth.data.documents import Documents
 from troth.data.grants import Caller, read_grants
 from troth.web.call import JSON, MERGE_PATCH, Call, Receive, Scope
 from troth.web.client_certificate import CERTIFICATE_HEADER, read_certificate
-from troth.web.problem import Headers, Send, read_request_id, send_problem
+from troth.web.problem import Headers, MethodNotAllowed, Send, read_request_id, send_problem
 
 _CERTIFICATE = CERTIFICATE_HEADER.encode()
 
@@ -57,18 +57,6 @@ class Authenticator(Protocol):
         ...
 
 
-class MethodNotAllowed(RequestError):
-    """405 with the methods that are (RFC 9110 section 15.5.6)."""
-
-    status: ClassVar[int] = 405
-    code: ClassVar[str] = "method_not_allowed"
-    title: ClassVar[str] = "This method is not offered here"
-
-    def __init__(self, allow: str) -> None:
-        super().__init__(f"Offered here: {allow}.")
-        self.allow = allow
-
-
 class Answer(msgspec.Struct, frozen=True):
     """A response. `cache` is its Cache-Control: what a person may see is kept by nobody."""
 
@@ -101,8 +89,6 @@ class Endpoint:
             if handler is None:
                 raise MethodNotAllowed(self._allow)
             answer = await handler(call)
-        except MethodNotAllowed as error:
-            await send_problem(send, error, request_id, extra=[(b"allow", error.allow.encode())])
         except Exception as error:  # noqa: BLE001  send_problem logs what was not raised on purpose
             if isinstance(error, Denied):
                 await self._look_into(call, error)

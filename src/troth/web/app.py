@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Match, Route, Router
 
 from troth.core.errors import NotFound
 from troth.web import (
@@ -29,7 +30,7 @@ from troth.web import (
 from troth.web.answers import json_response
 from troth.web.pages import Pages
 from troth.web.plain_paths import Candidates, choose, plain_paths
-from troth.web.problem import Send, read_request_id, send_problem
+from troth.web.problem import MethodNotAllowed, Send, read_request_id, send_problem
 from troth.web.throttle import Throttle
 from troth.wiring.blueprint import WebConfiguration
 from troth.wiring.web import WebServices, open_services, read_web_configuration
@@ -62,6 +63,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._router(scope, receive, send)
             return
+        scope["app"] = self  # without one, a wrong method is answered in plain text
         began = False
 
         async def note(message: MutableMapping[str, Any]) -> None:
@@ -76,7 +78,15 @@ class Application:
         except Exception as error:
             if began:
                 raise  # half an answer is out; the server cuts the connection
-            await send_problem(send, error, _request_id(scope))
+            if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
+                error = MethodNotAllowed(self._methods(scope))
+            await send_problem(send, error, _request_id(scope), head=scope.get("method") == "HEAD")
+
+    def _methods(self, scope: Scope) -> str:
+        """What this address offers; a page and its form are two routes."""
+        found = [route for route in self._router.routes if route.matches(scope)[0] is Match.PARTIAL]
+        methods = {method for route in found if isinstance(route, Route) for method in route.methods or ()}
+        return ", ".join(sorted(methods))
 
     @asynccontextmanager
     async def _live(self, app: object) -> AsyncGenerator[None]:

@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -61,6 +61,18 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self)
 
 
+class MethodNotAllowed(RequestError):
+    """405 with the methods that are (RFC 9110 section 15.5.6)."""
+
+    status: ClassVar[int] = 405
+    code: ClassVar[str] = "method_not_allowed"
+    title: ClassVar[str] = "This method is not offered here"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(f"Offered here: {allow}.")
+        self.allow = allow
+
+
 def describe(error: Exception, request_id: str) -> Problem:
     """What may be told of an error. Whatever is not a RequestError is told as 500 and nothing more."""
     if not isinstance(error, RequestError):
@@ -86,7 +98,9 @@ def describe(error: Exception, request_id: str) -> Problem:
 
 
 def headers_of(error: Exception) -> Headers:
-    """Headers that belong to an error: the challenge of RFC 6750 section 3, Retry-After."""
+    """Headers that belong to an error: the challenge of RFC 6750 section 3, Allow, Retry-After."""
+    if isinstance(error, MethodNotAllowed):
+        return [(b"allow", error.allow.encode())]
     if isinstance(error, Unauthenticated):
         nonce: Headers = [(b"dpop-nonce", error.nonce.encode())] if error.nonce else []
         return [(b"www-authenticate", _challenge(error)), *nonce]
