@@ -161,6 +161,8 @@ def test_a_missing_table_is_told(load: Load) -> None:
         ("version = 1", "version = true", "version", "a whole number, but it is true"),
         ('target = "portal:app"', "target = []", "apps.portal.target", "text in quotes, but it is a list"),
         ('folder = "."', "folder = 1", "apps.portal.folder", "a path in quotes, but it is 1"),
+        ('folder = "."', 'folder = "a\\u0000b"', "apps.portal.folder", "a path in quotes, but it is text"),
+        ('folder = "."', f'folder = "{"x" * 256}"', "apps.portal.folder", "but it is a long text"),
         ('folder = "."', 'folder = "."\ninstances = 0', "apps.portal.instances", "from 1 to 16, but it is 0"),
         ('folder = "."', 'folder = "."\ninstances = 2.0', "apps.portal.instances", "but it is 2.0"),
         ('roles = ["resident"]', 'roles = "resident"', "users[0].roles", "a list, but it is text"),

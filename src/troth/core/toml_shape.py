@@ -4,6 +4,7 @@ The structs are the only description of the file's shape: what a key is called, 
 whether it may be left out. Strict: `"3"` is no number and 1 is no truth.
 """
 
+import os
 import typing
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -13,6 +14,9 @@ from msgspec.structs import FieldInfo
 
 from troth.core.faults import Faults, did_you_mean
 from troth.core.toml_lines import KeyPath
+
+_NAME_LIMIT = 255
+"""Bytes of one name in a path (NAME_MAX)."""
 
 Table = TypeVar("Table", bound=msgspec.Struct)
 
@@ -100,6 +104,8 @@ def _read_plain(value: object, kind: Any, faults: Faults, path: KeyPath) -> obje
 def _read_path(kind: type, value: object) -> object:
     if kind is not Path or not isinstance(value, str):
         raise TypeError(f"no {kind.__name__}")
+    if "\0" in value or any(len(os.fsencode(part)) > _NAME_LIMIT for part in value.split("/")):
+        raise ValueError("no file can be called so")
     return Path(value)
 
 
@@ -134,7 +140,7 @@ def _show(value: object) -> str:
         case int() | float():
             return str(value)[:30]
         case str():
-            return "text"
+            return "text" if len(value) < _NAME_LIMIT else "a long text"
         case list():
             return "a list"
         case dict():
