@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 from typer.testing import CliRunner
 
+from troth.cli import main, verbs
 from troth.cli.options import hours_up_to
 from troth.cli.verbs import app
 from troth.core.errors import PlatformError, TrothError, UsageError
@@ -116,3 +117,13 @@ def test_a_policy_that_cannot_be_names_the_member_and_what_it_can_be() -> None:
     assert refused.value.hint == "It can be: off, optional, required."
     with pytest.raises(UsageError, match="session_idle_minutes cannot be so: expected int >= 1"):
         read_policy_change({"session_idle_minutes": 0})
+
+
+def test_ctrl_c_before_a_verb_has_begun_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "app", interrupted)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130

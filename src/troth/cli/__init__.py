@@ -2,13 +2,23 @@
 
 import sys
 
-from troth.cli.screen import say_error
-from troth.cli.verbs import app
-from troth.core.errors import PlatformError, TrothError, UsageError
+INTERRUPTED = 130
+"""What a shell says of a program that Ctrl-C ended."""
 
 
 def main() -> None:
     """The program `troth`."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the verb was being looked up; once it runs, it answers Ctrl-C itself
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    from troth.cli.screen import say_error
+    from troth.cli.verbs import app
+    from troth.core.errors import PlatformError, TrothError, UsageError
+
     try:
         app()
     except TrothError as error:
