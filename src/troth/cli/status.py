@@ -23,7 +23,10 @@ HIDDEN = frozenset({"addresses", "steps", "duties", "processes", "troubles"})
 _SEEN = ("name", "balanced", "busy", "stopped", "recent", "memory", "descriptors", "ended")
 """What a person wants to know of an instance's health; the rest is for programs."""
 
-_COLUMNS = {"health, seen": _SEEN}
+_INSTANCE = ("service", "name", "phase", "endpoint", "since", "pid", "restarts")
+"""The same of an instance itself; all of it would not fit into 80 columns."""
+
+_COLUMNS = {"health, seen": _SEEN, "instances": _INSTANCE}
 
 _COLOURS = {
     **dict.fromkeys(("ready", "running", "streaming", "leader"), "green"),
