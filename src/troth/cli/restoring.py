@@ -24,7 +24,7 @@ from troth.data.postgres import find_binaries
 from troth.data.recovery import read_recovery_key
 from troth.hosting.lock import AlreadyRunning, take
 from troth.hosting.start import end_leftovers
-from troth.wiring.backup_store import open_part, store_settings
+from troth.wiring.backup_store import open_kept, store_settings
 from troth.wiring.restoring import Outcome, Restore, read_moment
 
 
@@ -78,7 +78,7 @@ async def _restore(
     backup = (settings.backup if settings is not None else None) or BackupSettings()
     if asked.source:
         backup = msgspec.structs.replace(backup, store=asked.source)
-    store = await open_part(store_settings(backup, state), recovery)
+    store = await open_kept(store_settings(backup, state), recovery)
     try:
         binaries = find_binaries(settings.database.binaries if settings is not None else None)
         work = Restore(state, store, recovery, binaries, even_different=asked.even_different)

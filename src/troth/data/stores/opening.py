@@ -58,7 +58,8 @@ async def open_store(settings: StoreSettings, *, clock: Clock | None = None) -> 
     if parts.scheme == "sftp":
         _refuse_lock(settings, "An SFTP server")
         return await _open_sftp(settings, parts, throttle)
-    raise StoreError(f"“{parts.scheme}” is no kind of backup store.", hint=f"Write {FORMS}.")
+    what = f"“{parts.scheme}” is no kind of backup store." if parts.scheme else "This names no backup store."
+    raise StoreError(what, hint=f"Write {FORMS}.")
 
 
 async def _open_sftp(settings: StoreSettings, parts: SplitResult, throttle: Throttle) -> Store:
