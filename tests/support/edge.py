@@ -72,6 +72,7 @@ class World:
         on_demand: bool = False,
         traced: int = 0,
         limits: Limits | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.authorities = Authorities(folder)
@@ -80,7 +81,8 @@ class World:
         if on_demand:
             self.state = msgspec.structs.replace(self.state, on_demand=self._on_demand(acme))
         self.admin = EdgeAdmin(self.state.admin_socket, config_file(self.state))
-        self.spec = start_spec(self.state, binary=caddy_binary(), log=folder / "caddy.out")
+        spec = start_spec(self.state, binary=caddy_binary(), log=folder / "caddy.out")
+        self.spec = msgspec.structs.replace(spec, environment={**spec.environment, **(environment or {})})
 
     def _state(self, limits: Limits) -> EdgeState:
         self.web = {f"web-{n}": port for n, port in enumerate(free_ports(2))}
@@ -271,9 +273,12 @@ async def running_world(
     on_demand: bool = False,
     traced: int = 0,
     limits: Limits | None = None,
+    environment: dict[str, str] | None = None,
 ) -> AsyncGenerator[World]:
-    """A World that runs inside the block."""
-    world = World(folder, acme=acme, on_demand=on_demand, traced=traced, limits=limits)
+    """A World that runs inside the block. The edge's process is told `environment` besides its own."""
+    world = World(
+        folder, acme=acme, on_demand=on_demand, traced=traced, limits=limits, environment=environment
+    )
     try:
         await world.start()
         yield world
