@@ -11,6 +11,7 @@ from troth.data.external import (
     SetView,
     Standby,
     Told,
+    anybody_suffices,
     judge_external,
     look,
     refusals,
@@ -25,7 +26,7 @@ LEADER = Told(
     address="10.0.0.1",
     skew=0.1,
     commit="on",
-    confirming="ANY 1 (*)",
+    confirming="ANY 1 (db-2,db-3)",
     durable=True,
 )
 FOLLOWER = msgspec.structs.replace(LEADER, leads=False, address="10.0.0.2", confirming="")
@@ -66,6 +67,10 @@ def test_members_at_one_address_are_told_as_not_redundant() -> None:
         (changed(GOOD, "db-1:5432", msgspec.structs.replace(LEADER, commit="off")), "synchronous_commit"),
         (changed(GOOD, "db-2:5432", msgspec.structs.replace(FOLLOWER, commit="local")), "synchronous_commit"),
         (changed(GOOD, "db-1:5432", msgspec.structs.replace(LEADER, confirming="")), "waits for no standby"),
+        (
+            changed(GOOD, "db-1:5432", msgspec.structs.replace(LEADER, confirming="ANY 1 (*)")),
+            "whoever receives",
+        ),
         (changed(GOOD, "db-3:5432", msgspec.structs.replace(THIRD, durable=False)), "fsync"),
         (SetView(GOOD.members, STANDBYS[:1]), "Fewer than two"),
         (
@@ -80,6 +85,23 @@ def test_a_set_that_could_lose_a_write_is_broken(view: SetView, why: str) -> Non
     finding = judge_external(view, PLACES)
     assert finding.verdict == "broken"
     assert why in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("names", "suffices"),
+    [
+        ("*", True),
+        ("ANY 1 (*)", True),
+        ("first 1 (*)", True),
+        ("1 (*)", True),
+        ("ANY 2 (*)", False),
+        ("2 (*)", False),
+        ('ANY 1 ("db-2","db-3")', False),
+        ("", False),
+    ],
+)
+def test_one_of_anybody_is_no_second_member(names: str, suffices: bool) -> None:
+    assert anybody_suffices(names) is suffices
 
 
 def test_who_confirms_is_unknown_where_it_may_not_be_seen() -> None:

@@ -7,7 +7,8 @@ With quorum commit, Patroni 4.1 loses acknowledged writes when a leader dies wit
 2. Positions in the log are compared, timelines are not. Crash recovery moves a dead leader's position ahead
    of members that followed its successor, and it would win. Here whoever is on a later timeline is ahead.
 
-docs/decisions/replica-set.md has the run in which it happened. Everything else is Patroni's own.
+docs/decisions/replica-set.md has the run in which it happened. While no member follows, nobody confirms a
+write (data/confirming.py). Everything else is Patroni's own.
 """
 
 import sys
@@ -22,6 +23,8 @@ import patroni.ha
 from patroni.__main__ import main as run
 from patroni.dcs import Member
 from patroni.ha import Ha
+
+from troth.data import confirming
 
 AHEAD = sys.maxsize
 """A position that nobody reaches: whoever sees it does not lead."""
@@ -92,6 +95,7 @@ class Elections(Ha):
 def main() -> None:
     """Run Patroni."""
     patroni.ha.Ha = Elections
+    confirming.install()
     run()
 
 

@@ -4,6 +4,7 @@ Nothing is commanded. Each member is asked by itself, and the leader is asked wh
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 
@@ -24,6 +25,8 @@ LEAST_MEMBERS = 3
 
 _DURABLE = ("on", "remote_apply")
 """`synchronous_commit`: with any other setting a write may be acknowledged that no standby has on disk."""
+
+_HOW_MANY = re.compile(r"\s*(?:any|first)?\s*(\d+)\s*\(", re.IGNORECASE)
 
 _MEMBER = """
 select not pg_is_in_recovery() as leads, current_setting('server_version_num')::int as version,
@@ -133,7 +136,7 @@ def judge_external(view: SetView, places: Mapping[str, str]) -> Finding:
     if len(view.leaders) != 1:
         said = f"There is not exactly one leader: {', '.join(view.leaders) or 'none answers'}."
         return Finding("broken", said, raw)
-    faults = [*_durability(view), *(f"{name} does not answer" for name in silent)]
+    faults = [*_durability(view), *_anybodies(view), *(f"{name} does not answer" for name in silent)]
     if len(view.members) < LEAST_MEMBERS:
         faults.append(f"{len(view.members)} of {LEAST_MEMBERS} members are known")
     if faults:
@@ -177,6 +180,22 @@ def _durability(view: SetView) -> list[str]:
         if told.leads and not told.confirming:
             faults.append(f"{name} waits for no standby (synchronous_standby_names is empty)")
     return faults
+
+
+def _anybodies(view: SetView) -> list[str]:
+    """Leaders that a write counts for once anybody has it who receives the log, as what keeps it for backups
+    does. Patroni waits like that while no standby follows, so it is no reason to refuse the set."""
+    return [
+        f"whoever receives the log of {name} confirms (synchronous_standby_names is {told.confirming})"
+        for name, told in view.members.items()
+        if told is not None and told.leads and anybody_suffices(told.confirming)
+    ]
+
+
+def anybody_suffices(names: str) -> bool:
+    """Pure: whether this `synchronous_standby_names` waits for a single one, whoever it is."""
+    many = _HOW_MANY.match(names)
+    return "*" in names and (many is None or int(many[1]) < 2)
 
 
 def refusals(view: SetView) -> tuple[str, ...]:

@@ -11,15 +11,19 @@ import pytest_asyncio
 from support.replicas import Cluster
 from support.rounds import in_many_rounds
 from support.vaults import SLOT, Backups, running
+from support.waiting import until_answered
 from support.writers import Writers
 from troth.core.db import Database
 from troth.core.errors import TrothError
+from troth.core.leader import SecureContext, connect
 from troth.data.backups.manifest import WAL, history_object
 from troth.data.backups.planning import plan_restore
+from troth.data.backups.tool import RECEIVER
 from troth.data.backups.wal import PAGE_BYTES, Segment
+from troth.data.confirming import NOBODY
 from troth.data.consensus import release_leadership
 from troth.data.replicas import SCOPE
-from troth.data.roles import OWNER
+from troth.data.roles import OWNER, SUPERUSER
 from troth.data.stores.folder import FolderStore
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio]
@@ -120,6 +124,53 @@ async def test_what_only_the_lost_leader_had_does_not_hold_the_receiver_up(backu
         await no_gap(backups)
     finally:
         await owner.close()
+
+
+_RECEIVED = """
+select flush_lsn >= $1::text::pg_lsn from pg_stat_replication where application_name = $2
+"""
+
+_WAITS = "select true from pg_stat_activity where wait_event = 'SyncRep'"
+
+
+async def test_a_write_that_the_receiver_has_and_no_member_is_not_acknowledged(backups: Backups) -> None:
+    cluster = backups.cluster
+    leader = await cluster.leader()
+    others = [one for one in cluster.replicas.members if one.name != leader.name]
+    target = cluster.target(SUPERUSER)
+    context = SecureContext.of(target)
+    writer = await connect(target, leader.postgres, context)
+    looker = await connect(target, leader.postgres, context)
+
+    async def answers(query: str, *args: object) -> bool:
+        return bool(await looker.fetchval(query, *args))
+
+    async def received() -> None:
+        """What is written by now is on the receiver's disk, and it has said so."""
+        written = await looker.fetchval("select pg_logical_emit_message(false, 'alone', 'more')::text")
+        await looker.fetchval("select pg_switch_wal()")
+        await until_answered(lambda: answers(_RECEIVED, written, RECEIVER), 60.0)
+
+    try:
+        await writer.execute("create table public.alone (id int)")
+        for one in others:
+            cluster.kill_member(one)
+        await until_answered(
+            lambda: answers("select current_setting('synchronous_standby_names') = $1", f"ANY 1 ({NOBODY})"),
+            60.0,
+        )
+        waiting = asyncio.create_task(writer.execute("insert into public.alone values (1)"))
+        await until_answered(
+            lambda: answers("select true from pg_stat_activity where wait_event = 'SyncRep'")
+        )
+        await received()
+        await received()  # had the first sufficed, the write would be acknowledged by now
+        assert not waiting.done()
+        cluster.start_member(others[0])
+        assert await asyncio.wait_for(waiting, 120) == "INSERT 0 1"
+    finally:
+        writer.terminate()
+        looker.terminate()
 
 
 def _segment(name: str) -> Segment | None:
