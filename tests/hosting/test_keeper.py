@@ -4,13 +4,14 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from support.waiting import until
+from support.waiting import until, until_answered
 from troth.core.clock import SystemClock
-from troth.core.errors import ConfigError, PlatformError
+from troth.core.errors import ConfigError, PlatformError, in_words
 from troth.core.state import State, open_state
-from troth.hosting import lock, wire
+from troth.hosting import control, lock, wire
 from troth.hosting.duties import Duties, pause
 from troth.hosting.keeper import Keeper
 from troth.hosting.plan import Address, Duty, Launch, Plan, Step, Summary, Tell
@@ -236,6 +237,56 @@ async def test_a_defect_in_the_plan_is_told_and_leaves_status_1(tmp_path: Path) 
         told = Reader().feed(pipe.read())
     assert any(isinstance(event, Failed) and "a defect" in event.message for event in told)
     assert not State(state.root).control.exists()
+
+
+async def test_what_is_asked_before_it_stands_and_while_it_stops_is_told_so(tmp_path: Path) -> None:
+    import os
+
+    state, stage = open_state(tmp_path / "state"), Stage()
+    begins, ends = asyncio.Event(), asyncio.Event()
+    first = stage.step("first", waits=True)
+
+    async def stop() -> None:
+        await ends.wait()
+
+    async def act(_: control.Answer) -> control.Answer:
+        return {"done": True}
+
+    async def summary() -> Summary:
+        return Summary(platform="toy", addresses=())
+
+    async def build(launch: Launch, supervisor: object) -> Plan:
+        await begins.wait()
+        steps = (msgspec.structs.replace(first, stop=stop),)
+        return Plan(platform="toy", steps=steps, summary=summary, actions={"act": act})
+
+    async def told(do: str) -> str:
+        try:
+            return str(await asyncio.to_thread(control.ask, state.control, {"do": do}))
+        except PlatformError as error:
+            return in_words(error)
+
+    async def until_told(words: str) -> None:
+        async def asked() -> bool:
+            return words in await told("act")
+
+        await until_answered(asked)
+
+    with Path(os.devnull).open("wb") as nobody:  # noqa: ASYNC230
+        running = asyncio.create_task(
+            Keeper(Launch(config=tmp_path, state=state.root), Progress(nobody.fileno())).run(build)
+        )
+        await until(state.control.exists)
+        assert "It is only beginning." in await told("act")
+        begins.set()
+        await until(lambda: "first" in stage.gates)
+        assert "not up yet" in await told("act")
+        stage.gates["first"].set()
+        await until_told("done")
+        await told("stop")
+        await until_told("is stopping")
+        ends.set()
+        assert await running == 0
 
 
 def test_an_instant_on_the_wire_keeps_its_zone() -> None:

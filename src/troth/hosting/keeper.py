@@ -234,9 +234,12 @@ class Keeper:
             case str(name) if self._plan is not None and name in self._plan.actions:
                 return await self._act(self._plan.actions[name], request)
             case other:
-                raise PlatformError(f"The keeper cannot do {other!r} now.")
+                hint = "It is only beginning. See: troth status" if self._plan is None else ""
+                raise PlatformError(f"The keeper cannot do {other!r} now.", hint=hint)
 
     async def _act(self, action: Action, request: control.Answer) -> control.Answer:
+        if self._condition == "stopping":
+            raise PlatformError("The platform is stopping.", hint="Start it again: troth up")
         if self._condition != "ready":
             raise PlatformError("The platform is not up yet.", hint="See: troth status")
         return await action({name: value for name, value in request.items() if name != "do"})
