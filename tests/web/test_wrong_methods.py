@@ -62,6 +62,13 @@ async def test_a_problem_names_what_is_offered(
     def keep(services: object) -> object:
         return services
 
+    def a_page(services: object, handler: object) -> object:
+        async def answer(request: Request) -> Response:
+            return Response("a refusal for people", 405)
+
+        return answer
+
+    monkeypatch.setattr(app, "page", a_page)
     monkeypatch.setattr(app, "open_services", nullcontext)
     monkeypatch.setattr(app, "with_pages", keep)
     monkeypatch.setattr(app, "routes", routes)
@@ -77,7 +84,10 @@ async def test_a_problem_names_what_is_offered(
     )
     async with running(app.Application(configuration)) as client:
         answer = await client.request(method, path)
+        shown = await client.request(method, path, headers={"accept": "text/html,*/*;q=0.8"})
         assert (await client.post("/consent")).text == "a page"
+    assert (shown.status_code, shown.headers["allow"]) == (405, allow)
+    assert method == "HEAD" or shown.text == "a refusal for people"
     assert (answer.status_code, answer.headers["allow"]) == (405, allow)
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.content == b"") is (method == "HEAD")

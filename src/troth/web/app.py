@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
 
+from troth.access.tenants import Domain
 from troth.core.errors import NotFound
 from troth.web import (
     account,
@@ -28,7 +29,7 @@ from troth.web import (
     step_up,
 )
 from troth.web.answers import json_response
-from troth.web.pages import Pages
+from troth.web.pages import Pages, page
 from troth.web.plain_paths import Candidates, choose, plain_paths
 from troth.web.problem import MethodNotAllowed, Send, read_request_id, send_problem
 from troth.web.throttle import Throttle
@@ -79,8 +80,19 @@ class Application:
             if began:
                 raise  # half an answer is out; the server cuts the connection
             if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
-                error = MethodNotAllowed(self._methods(scope))
-            await send_problem(send, error, _request_id(scope), head=scope.get("method") == "HEAD")
+                await self._refuse_method(scope, receive, send)
+                return
+            await send_problem(send, error, _request_id(scope))
+
+    async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As a page for a person, whose browser asks again for the address of a form that was sent."""
+        request, refused = Request(scope, receive), MethodNotAllowed(self._methods(scope))
+        if "text/html" not in request.headers.get("accept", ""):
+            await send_problem(send, refused, _request_id(scope), head=request.method == "HEAD")
+            return
+        response = await self._refusal(request)
+        response.headers["Allow"] = refused.allow
+        await response(scope, receive, send)
 
     def _methods(self, scope: Scope) -> str:
         """What this address offers; a page and its form are two routes."""
@@ -91,7 +103,9 @@ class Application:
     @asynccontextmanager
     async def _live(self, app: object) -> AsyncGenerator[None]:
         async with open_services(self._configuration) as services:
-            self._router.routes[:] = routes(with_pages(services))
+            with_their_pages = with_pages(services)
+            self._router.routes[:] = routes(with_their_pages)
+            self._refusal = page(with_their_pages, _refuse)
             self._plain = plain_paths(self._router.routes)
             yield
 
@@ -124,6 +138,10 @@ def routes(services: RouteServices) -> list[BaseRoute]:
 async def _health(request: Request) -> Response:
     """That this domain is served; whether an instance is ready is asked of `hosting.runner`."""
     return json_response({"status": "ok"})
+
+
+async def _refuse(request: Request, domain: Domain) -> Response:
+    raise MethodNotAllowed("")
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
