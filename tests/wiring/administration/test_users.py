@@ -109,7 +109,7 @@ async def test_a_long_list_comes_in_pages(operator: Operator, house: House) -> N
         ({"name": "a\x1b[2J"}, "cannot be shown"),
         ({"name": "x" * 121}, "cannot be shown"),
         ({"roles": ["emperor"]}, "has no role 'emperor'"),
-        ({"roles": ["resident"] * 51}, "cannot be read"),
+        ({"roles": ["resident"] * 51}, "cannot be so"),
         ({"password": "chosen-by-an-administrator"}, "no argument 'password'"),
         ({"tenant": "nowhere"}, "no tenant"),
     ],
@@ -226,7 +226,7 @@ async def test_without_a_relay_the_link_lies_in_a_file_of_the_owners(
     ("arguments", "said"),
     [
         ({"domain": "elsewhere.example"}, "has no domain"),
-        ({"language": "fr"}, "cannot be read"),
+        ({"language": "fr"}, "cannot be so"),
         ({"roles": ["emperor"]}, "has no role"),
         ({"email": "anna.weber@lindenhof.example"}, "has a password already"),
     ],
