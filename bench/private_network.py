@@ -16,8 +16,8 @@ from bench.results import entry
 from support.platform import Troth, ended, example_text, state_folder, troth
 from troth.core.settings import PrivateNetwork
 
-TURNS = 10
-REQUESTS = 1200
+TURNS = 8
+REQUESTS = 600
 PROTOCOLS = {"http1": ("--h1",), "http2": ("--max-concurrent-streams", "1")}
 
 CHANGES = {
