@@ -1,11 +1,15 @@
 """A changed role counts at once: for new tokens, and for tokens that were minted before."""
 
+from typing import cast
 from uuid import UUID
 
 import pytest
 
 from support.access import RESIDENT, Access, House
-from troth.access.roles import put_role, remove_role
+from troth.access.accounts.registrar import Registrar
+from troth.access.ports import Sealer
+from troth.access.roles import put_role, read_roles, remove_role
+from troth.core.db import Database
 from troth.data.grants import read_grants
 
 READ = "select outcome from troth.document_list($1, $2, $3, $4, 'tickets', null, false, 1)"
@@ -117,3 +121,19 @@ async def test_what_administers_is_in_no_token_that_did_not_ask_for_it(access: A
     assert (await access.tokens.for_session(house.domain, session)).scope == "tickets:read"
     asked = await access.tokens.for_session(house.domain, session, ("admin.users:read", "admin.audit:read"))
     assert asked.scope == "admin.users:read"
+
+
+class EveryRole:
+    """A database in which each role that is asked about is one of the platform's."""
+
+    async def fetchval(self, *_: object, **__: object) -> list[str]:
+        return []
+
+
+async def test_a_role_of_the_platforms_probes_is_not_shown_and_nobodys_to_give() -> None:
+    row: dict[str, object] = {"own": False, "scopes": [], "version": 1, "people": 0}
+    rows = [{"name": "manager", **row}, {"name": "troth-probe-member", **row}]
+    assert [role.name for role in read_roles(rows)] == ["manager"]
+    registrar = Registrar(cast("Database", EveryRole()), cast("Sealer", None))
+    unknown = await registrar.unknown_roles(UUID(int=1), ["manager", "troth-probe-member"])
+    assert unknown == {"troth-probe-member"}

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from troth.access.accounts.people import Accounts, Profile
 from troth.access.administrator import Administrator, Guard, Tags, require_current
-from troth.access.roles import Role, read_role
+from troth.access.roles import Role, read_roles
 from troth.access.sessions import acr_of
 from troth.core.errors import Conflict, NotFound, TooMany, Unprocessable
 
@@ -183,7 +183,7 @@ class Administration:
     async def roles(self, by: Administrator) -> tuple[Role, ...]:
         """The platform's roles and the tenant's own."""
         rows = await self._guard.rows(by, "admin.roles:read", "select * from troth.admin_roles($1, $2, $3)")
-        return tuple(read_role(row) for row in rows)
+        return read_roles(rows)
 
     async def put_role(self, by: Administrator, name: str, scopes: tuple[str, ...], tags: Tags) -> bool:
         """Change the tenant's role, or with no `tags` make it. True when it is new. Raises Conflict when it

@@ -5,7 +5,7 @@ an access token that was minted with more than that is refused from the commit o
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ import msgspec
 
 from troth.access.scopes import IDENTITY
 from troth.core.db import Database
+from troth.core.names import PLATFORMS_OWN
 from troth.core.scope import parse_scope
 
 ROLE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?")
@@ -55,7 +56,7 @@ def _normal(text: str, collections: Container[str]) -> str:
 async def list_roles(owner: Database, tenant: UUID | None) -> tuple[Role, ...]:
     """The platform's roles and a tenant's own, as the operator sees them."""
     rows = await owner.fetch("select * from troth.roles_of($1)", tenant)
-    return tuple(read_role(row) for row in rows)
+    return read_roles(rows)
 
 
 async def put_role(owner: Database, tenant: UUID, name: str, scopes: tuple[str, ...]) -> None:
@@ -66,6 +67,11 @@ async def put_role(owner: Database, tenant: UUID, name: str, scopes: tuple[str, 
 async def remove_role(owner: Database, tenant: UUID, name: str) -> bool:
     """Take a tenant's role away, from the people who hold it too. False when there is none."""
     return await owner.fetchval("select troth.remove_role($1, $2)", tenant, name, idempotent=False)
+
+
+def read_roles(rows: Iterable[Any]) -> tuple[Role, ...]:
+    """The rows of `troth.roles_of`, without what the platform's probes hold: that is nobody's to give."""
+    return tuple(read_role(row) for row in rows if row["own"] or not row["name"].startswith(PLATFORMS_OWN))
 
 
 def read_role(row: Any) -> Role:

@@ -18,6 +18,9 @@ SESSION_CLIENT = "session"
 MUTUAL_TLS_PREFIX = "mtls."
 """Before a client domain: its alias where the edge asks for a client certificate (RFC 8705 section 5)."""
 
+PLATFORMS_OWN = "troth-"
+"""How names of tenants and roles begin that the platform makes for its probes; nobody else's does."""
+
 HTTPS_PORT = 443
 
 

@@ -18,6 +18,7 @@ from troth.access.factors.overview import Factors
 from troth.access.ports import Sealer
 from troth.access.tenants import Domain
 from troth.core.db import Database
+from troth.core.names import PLATFORMS_OWN
 
 Sent = Literal["invitation", "reset"]
 
@@ -53,10 +54,11 @@ class Registrar:
         return await read_user(self._accounts, tenant, rows[0]) if rows else None
 
     async def unknown_roles(self, tenant: UUID, roles: Sequence[str]) -> frozenset[str]:
-        """Which of these neither the platform nor the tenant has."""
-        return frozenset(
-            await self._database.fetchval("select troth.unknown_roles($1, $2)", tenant, list(roles))
+        """Which of these neither the platform nor the tenant has to give."""
+        unknown: list[str] = await self._database.fetchval(
+            "select troth.unknown_roles($1, $2)", tenant, list(roles)
         )
+        return frozenset(unknown) | {one for one in roles if one.startswith(PLATFORMS_OWN)}
 
     async def known(self, tenant: UUID, emails: Sequence[str]) -> frozenset[str]:
         """Which of these addresses somebody has."""
