@@ -28,6 +28,8 @@ async def test_the_page_has_nothing_inline_and_a_policy_that_allows_nothing_inli
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "same-origin"
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 async def test_a_password_is_masked_and_may_be_pasted(browser: Browser) -> None:
