@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ class Log:
 
     def __init__(self, path: Path, index: int) -> None:
         self._path, self._colour = path, _COLOURS[index % len(_COLOURS)]
-        self._at = path.stat().st_size
+        self._at = path.stat().st_size if path.exists() else 0
         self._rest = b""
 
     def show_last(self, lines: int) -> None:
@@ -72,20 +73,27 @@ class Log:
         return count
 
     def show_new(self) -> bool:
-        """Print what was added; whether there was anything."""
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size < self._at:
-            self._at = 0
-        if size == self._at:
-            return False
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            piece = file.read(PIECE)
-        self._at += len(piece)
+        """Print what was added; whether there was anything. A line that does not end is shown in pieces."""
+        piece = self._read_new()
         *whole, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) >= PIECE:
+            whole, self._rest = [*whole, self._rest], b""
         for line in whole:
             self._print(line)
-        return True
+        return bool(piece)
+
+    def _read_new(self) -> bytes:
+        """The file may be set aside at any moment, for another one of its name."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._at:
+                    self._at = 0
+                file.seek(self._at)
+                piece = file.read(PIECE)
+        except FileNotFoundError:
+            return b""
+        self._at += len(piece)
+        return piece
 
     def _print(self, line: bytes) -> None:
         """Control characters of a log must not reach the terminal (escape sequence injection)."""
