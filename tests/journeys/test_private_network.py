@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.http3 import connected
 from support.network import address
 from support.person import signed_in, ticket
 from support.platform import ANNA, RESIDENTS, Troth, ended, example_text, state_folder, troth, until
-from support.quic import VERSION_1, versions
 from support.receiver import Receiver, running_receiver
 from support.rounds import in_many_rounds, tell
 from troth.core.errors import PlatformError
@@ -186,8 +186,8 @@ async def test_a_platform_in_a_network_of_its_own_is_whole_and_reached_at_its_ed
         assert len(own) == 2, "the private side's and the edge's"
         assert is_gone(before, set()), "nothing in this machine's network but the edge's sockets"
 
-        offered = await asyncio.to_thread(versions, "127.0.0.1", running.https_port)
-        assert VERSION_1 in offered, "HTTP/3 over the socket that was handed in"
+        async with connected(running.https_port, running.state.public_ca) as http3:
+            assert await http3.get("/login") == 200, "over the socket that was handed in"
         sheet = await running.factsheet()
         for promise in ("hosting.network", "data.internal_tls", "data.https", "data.ciphers", "data.hsts"):
             assert sheet[promise]["verdict"] == "proved", sheet[promise]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 from aioquic.asyncio.client import connect  # pyright: ignore[reportUnknownVariableType]
@@ -35,9 +36,9 @@ class Connection(QuicConnectionProtocol):
             if isinstance(one, HeadersReceived):
                 self.statuses[one.stream_id] = int(dict(one.headers)[b":status"])
 
-    async def get(self, path: str) -> int:
+    async def get(self, path: str, *, method: str = "GET") -> int:
         """The status of the answer."""
-        stream = self._ask(path, whole=True)
+        stream = self._ask(path, whole=True, method=method)
         self.transmit()
         await until(lambda: stream in self.statuses)
         return self.statuses[stream]
@@ -57,20 +58,24 @@ class Connection(QuicConnectionProtocol):
         heard.cancel()
         over.cancel()
 
-    def _ask(self, path: str, *, whole: bool) -> int:
+    def _ask(self, path: str, *, whole: bool, method: str = "GET") -> int:
         stream = self._quic.get_next_available_stream_id()
-        said = {":method": "GET", ":scheme": "https", ":authority": RESIDENTS, ":path": path}
+        said = {":method": method, ":scheme": "https", ":authority": RESIDENTS, ":path": path}
         headers = [(name.encode(), value.encode()) for name, value in said.items()]
         self._http.send_headers(stream, headers, end_stream=whole)
         return stream
 
 
-@contextlib.asynccontextmanager
-async def connection(world: World) -> AsyncGenerator[Connection]:
+def connection(world: World) -> contextlib.AbstractAsyncContextManager[Connection]:
     """A connection that the edge has taken."""
+    return connected(world.state.https_port, world.authorities.ca("public"))
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int, authority: Path) -> AsyncGenerator[Connection]:
+    """The same, to whichever edge listens there."""
     told = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name=RESIDENTS)
-    told.load_verify_locations(cafile=str(world.authorities.ca("public")))
-    port = world.state.https_port
+    told.load_verify_locations(cafile=str(authority))
     async with connect("127.0.0.1", port, configuration=told, create_protocol=Connection) as made:
         assert isinstance(made, Connection)
         yield made
