@@ -39,6 +39,7 @@ class Answered(msgspec.Struct, frozen=True):
 Hear = Callable[[Answered, float], None]
 """Is told of each answer, and when that was read."""
 
+_NONE = Errors()
 _decoder = msgspec.json.Decoder(Answered)
 
 
@@ -98,7 +99,10 @@ class Ledger:
         return _STEPS[-1] * 2
 
     def _sum(self, place: str, begin: float, end: float) -> Errors:
-        rows = [row for row in self._places.get(place, ()) if begin <= row.second + 1 and row.second < end]
+        known = self._places.get(place)
+        if not known or known[-1].second + 1 < begin:  # as it is at rest, for each instance at each look
+            return _NONE
+        rows = [row for row in known if begin <= row.second + 1 and row.second < end]
         return Errors(sum(row.asked for row in rows), sum(row.failed for row in rows))
 
 

@@ -25,7 +25,7 @@ from troth.core.state import State
 from troth.hosting import control, isolation, processes
 from troth.hosting.cgroups import groups as control_groups
 from troth.hosting.crashes import Exit, bound_log, tell
-from troth.hosting.duties import Duties
+from troth.hosting.duties import Duties, pause
 from troth.hosting.first import find_first
 from troth.hosting.lock import hold_inherited, take
 from troth.hosting.plan import Action, Build, Launch, Plan, Report
@@ -107,9 +107,10 @@ class Keeper:
                 "the first process does not watch over this keeper; one that hangs would not be ended"
             )
             return
+        loop = asyncio.get_running_loop()
         while True:
             self._first.alive()
-            await asyncio.sleep(ALIVE)
+            await asyncio.sleep(pause(ALIVE, loop.time()))
 
     async def _live(self, build: Build) -> int:
         try:

@@ -4,6 +4,7 @@ The kernel leaves out the rest by itself. Its text tables (proc(5)) hold every c
 those that ended a minute ago as well: to read them costs as much as all else that the keeper does at rest.
 """
 
+import functools
 import ipaddress
 import socket
 import struct
@@ -116,6 +117,7 @@ def _told(packed: bytes) -> str:
     return str(mapped or address)
 
 
+@functools.cache
 def _not_to(networks: tuple[str, ...]) -> bytes:
     """The kernel's filter (inet_diag.h): reject a row whose destination lies in one of these.
 

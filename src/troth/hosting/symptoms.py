@@ -136,8 +136,9 @@ def _told(run: _Memory, pulse: Pulse | None, now: float, window: float = 10.0) -
     if pulse is None:
         return Errors()
     asked, failed = pulse.served + pulse.raised, pulse.failed + pulse.raised
-    run.told.append((now, asked, failed))
-    while len(run.told) > 1 and run.told[0][0] < now - window:
+    if not run.told or run.told[-1][1:] != (asked, failed):
+        run.told.append((now, asked, failed))
+    while len(run.told) > 1 and run.told[1][0] <= now - window:
         run.told.pop(0)
     _, asked_then, failed_then = run.told[0]
     return Errors(max(0, asked - asked_then), max(0, failed - failed_then))

@@ -4,6 +4,7 @@ The names of labels are fixed here. Their values name parts of this platform, ne
 address, so their number is bounded by what runs; `MOST_SERIES` bounds it all the same.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
@@ -54,9 +55,13 @@ class Sample(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The series as a query names it: `troth_member_lag_bytes{member="b"}`."""
-        names = METRICS[self.metric].labels
-        pairs = ",".join(f'{name}="{value}"' for name, value in zip(names, self.labels, strict=True))
-        return f"{self.metric}{{{pairs}}}" if pairs else self.metric
+        return _series(self.metric, self.labels)
+
+
+@functools.lru_cache(2048)
+def _series(metric: str, labels: tuple[str, ...]) -> str:
+    pairs = ",".join(f'{name}="{value}"' for name, value in zip(METRICS[metric].labels, labels, strict=True))
+    return f"{metric}{{{pairs}}}" if pairs else metric
 
 
 _PROCESS, _INSTANCE, _MEMBER = ("process",), ("service", "instance"), ("member",)
