@@ -17,7 +17,17 @@ from troth.core.process import Bounds, ProcessSpec
 from troth.hosting import isolation, processes
 from troth.hosting.backoff import Restart
 from troth.hosting.cgroups import groups as made
-from troth.hosting.cgroups.groups import PROCESSES, Folders, Groups, divide, end, entering, find, memory_file
+from troth.hosting.cgroups.groups import (
+    PROCESSES,
+    Folders,
+    Groups,
+    divide,
+    end,
+    entering,
+    find,
+    memory_file,
+    refusal,
+)
 from troth.hosting.cgroups.places import Choice, Place, held_memory, leaf_of, prefix
 from troth.hosting.first import FirstProcess
 from troth.hosting.supervisor import Supervisor
@@ -188,6 +198,16 @@ def test_a_process_that_cannot_enter_its_group_does_not_start(tmp_path: Path) ->
     done = subprocess.run(argv, capture_output=True, check=False)
     assert done.returncode == 125
     assert not (tmp_path / "started").exists()
+
+
+def test_where_a_process_is_kept_out_of_its_group_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refusal(find(tmp_path)) == ""
+    monkeypatch.setattr(made, "PROCESSES", "nobody/enters")
+    lets_make = Groups(tmp_path, Choice((Place(tmp_path, 2, ()),)))
+    assert refusal(lets_make).startswith("a process cannot be put into a group: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_group_that_is_refused_leaves_nothing_and_the_process_runs_without(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,8 @@ PROCESSES = "cgroup.procs"
 
 _SYSTEMD = Path("/run/systemd/system")
 _END_SECONDS = 5.0
+_TRIAL = Bounds(memory=64 << 20, tasks=16)
+_TOLD = 200
 _GAP = 0.005
 _OLD_SECONDS = 600.0
 _ENTER = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
@@ -108,7 +111,28 @@ def find(state: Path) -> Groups:
     except OSError as error:
         return Groups(state, Choice(why_not=f"the kernel does not tell: {error}"))
     leaf = places.leaf_of(state)
-    return Groups(state, places.choose(mounts, own, look, leaf=leaf, managed=_SYSTEMD.exists()))
+    groups = Groups(state, places.choose(mounts, own, look, leaf=leaf, managed=_SYSTEMD.exists()))
+    why = refusal(groups)
+    return Groups(state, Choice(why_not=why)) if why else groups
+
+
+def refusal(groups: Groups) -> str:
+    """Why a process cannot be put into a group after all; empty when one was. Everything is started that way:
+    a kernel that lets us make groups and keeps us out of them must not be found out by the database."""
+    if not groups.choice.places:
+        return ""
+    folders = groups.make("trial", 0, _TRIAL)
+    if not folders:
+        return groups.report().why_not
+    argv = entering(folders, ("/bin/sh", "-c", ":"))
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=_END_SECONDS, check=False)
+        said = done.stderr.decode(errors="replace").strip()[-_TOLD:]
+        return f"a process cannot be put into a group: {said}" if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"a process cannot be put into a group: {error}"
+    finally:
+        end(folders)
 
 
 def make_room(state: Path) -> None:
