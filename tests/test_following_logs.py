@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from troth.cli.logs import PIECE, Log
+from troth.cli.screen import printable
 
 
 def shown(log: Log, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -46,3 +47,7 @@ def test_a_log_that_is_cut_or_away_for_a_moment_is_followed_on(
     assert shown(log, capsys) == []
     path.write_text("new\n")
     assert shown(log, capsys) == ["new"]
+
+
+def test_what_controls_a_terminal_is_not_printed() -> None:
+    assert printable(b"one\n\x1b]0;two\x07\tthree\r\xff") == "one\n�]0;two�\tthree��"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from troth.cli.screen import err, out
+from troth.cli.screen import err, out, printable
 from troth.core.errors import UsageError
 from troth.core.state import State
 from troth.hosting.crashes import tail
@@ -96,9 +96,7 @@ class Log:
         return piece
 
     def _print(self, line: bytes) -> None:
-        """Control characters of a log must not reach the terminal (escape sequence injection)."""
-        text = "".join(c if c.isprintable() or c == "\t" else "�" for c in line.decode(errors="replace"))
-        out.print(Text.assemble((f"{self._path.stem:<14} ", self._colour), text), soft_wrap=True)
+        out.print(Text.assemble((f"{self._path.stem:<14} ", self._colour), printable(line)), soft_wrap=True)
 
 
 def _lines_with(path: Path, number: bytes) -> Iterator[bytes]:

@@ -23,6 +23,12 @@ MARKS: dict[str, tuple[str, str]] = {
 """Condition of a step → glyph and colour."""
 
 
+def printable(written: bytes) -> str:
+    """Lines of a log. What controls a terminal must not reach it (escape sequence injection)."""
+    text = written.decode(errors="replace")
+    return "".join(letter if letter.isprintable() or letter in "\t\n" else "�" for letter in text)
+
+
 def say_error(error: TrothError) -> None:
     """What went wrong, where, and what to do; never a traceback."""
     if isinstance(error, ConfigError):

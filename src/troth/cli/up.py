@@ -8,7 +8,7 @@ from types import FrameType
 
 import msgspec
 
-from troth.cli.screen import err, out, say_error
+from troth.cli.screen import err, out, printable, say_error
 from troth.cli.steps import StepList
 from troth.cli.welcome import say_running, say_welcome
 from troth.core.errors import ConfigError, PlatformError
@@ -147,7 +147,7 @@ class Session:
             out.print("Cut short: every process has ended.")
             return 1
         err.print(f"✗ The keeper ended by itself (status {status}); so did everything it kept.", style="red")
-        err.print(tail(self._state.logs / "keeper.log", 2000).decode(errors="replace"), markup=False)
+        err.print(printable(tail(self._state.logs / "keeper.log", 2000)), markup=False)
         return 1
 
     def _events(self) -> Iterator[Event]:
