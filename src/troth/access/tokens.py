@@ -171,7 +171,7 @@ def _principal(claims: Claims) -> Principal:
     """Raises TokenError when an id in a correctly signed token is none, which is our own fault."""
     try:
         tenant, person, session = msgspec.convert((claims.tid, claims.sub, claims.sid), _Ids)
-        confirmation = read_confirmation(claims.cnf)
+        confirmation = ANYBODY if claims.cnf is None else read_confirmation(claims.cnf)
         scopes = tuple(claims.scope.split())
     except ValueError as error:
         raise TokenError("malformed", str(error)) from None

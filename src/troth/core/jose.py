@@ -93,6 +93,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _decode = msgspec.json.Decoder(Claims).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def generate_signing_key() -> bytes:
@@ -180,7 +181,7 @@ class Verifier:
         if claims.aud != audience:
             refuse("audience", claims.aud)
         # 6. Now lies inside its life.
-        begins = max(claims.iat, claims.nbf or claims.iat)
+        begins = claims.iat if claims.nbf is None else max(claims.iat, claims.nbf)
         check_time(claims.exp, begins, now.timestamp(), leeway.total_seconds())
         return claims
 
@@ -192,15 +193,14 @@ class Verifier:
 
     def _key_for(self, token: str, typ: str) -> ECKey:
         # What stands there letter for letter as our own signer writes it says what our own signer says.
-        head, *rest = token.split(".", 3)
-        key = self._own_heads(typ).get(head) if len(rest) == 2 else None
-        return key or self._key_of_header(token, typ)
+        heads = self._heads.get(typ) or self._own_heads(typ)
+        head, _, rest = token.partition(".")
+        key = heads.get(head)
+        return key if key is not None and rest.count(".") == 1 else self._key_of_header(token, typ)
 
     def _own_heads(self, typ: str) -> dict[str, ECKey]:
         """`typ` is a word of this code: there are a few."""
-        heads = self._heads.get(typ)
-        if heads is None:
-            heads = self._heads[typ] = {_head(kid, typ): key for kid, key in self._keys.items()}
+        heads = self._heads[typ] = {_head(kid, typ): key for kid, key in self._keys.items()}
         return heads
 
     def _key_of_header(self, token: str, typ: str) -> ECKey:
@@ -239,20 +239,18 @@ def _verified_payload(token: str, key: ECKey) -> bytes:
 
 
 def _read_claims(payload: bytes) -> Claims:
-    return _own_claims(payload) or _any_claims(payload)
-
-
-def _own_claims(payload: bytes) -> Claims | None:
-    """The claims of a payload that is, byte for byte, what our own signer makes of them: so it names nothing
-    twice, and nothing besides. None for any other, which may be good all the same."""
     try:
         claims = _decode(payload)
+        # Byte for byte what our own signer makes of it: so it names nothing twice, and nothing besides.
+        if _encode(claims) == payload:
+            return claims
     except (ValueError, RecursionError):
-        return None
-    return claims if msgspec.json.encode(claims) == payload else None
+        pass
+    return _any_claims(payload)
 
 
 def _any_claims(payload: bytes) -> Claims:
+    """For a payload that another hand wrote, which may be good all the same."""
     try:
         return msgspec.convert(read_object(payload), Claims, strict=True)
     except (ValueError, RecursionError) as error:
