@@ -117,7 +117,7 @@ class TenantKeys:
     def __init__(self, tenant: UUID, keys: dict[int, tuple[Secret, SealingKey]], *, loaded_at: float) -> None:
         self._tenant = tenant
         self._keys = keys
-        self._indexes: dict[str, bytes] = {}
+        self._indexes: dict[str, hmac.HMAC] = {}
         self.newest = max(keys)
         self.loaded_at = loaded_at
 
@@ -143,10 +143,11 @@ class TenantKeys:
 
         Always under version 1, so that what was indexed before a rotation is still found after it.
         """
-        key = self._indexes.get(purpose)
-        if key is None:
-            key = self._indexes[purpose] = subkey(self._keys[1][0], b"troth index 1", purpose.encode())
-        mac = hmac.HMAC(key, hashes.SHA256())
+        keyed = self._indexes.get(purpose)
+        if keyed is None:
+            key = subkey(self._keys[1][0], b"troth index 1", purpose.encode())
+            keyed = self._indexes[purpose] = hmac.HMAC(key, hashes.SHA256())
+        mac = keyed.copy()
         mac.update(value)
         return mac.finalize()
 

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from troth.core.errors import TooMany
 
-_NICENESS = 10
+NICENESS = 10
+"""Of the threads; whatever answers requests is at 0."""
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class HashingPool:
             raise TooMany("Many people are signing in right now. Try again in a moment.", retry_after=2)
 
     def _work(self) -> None:
-        _step_back()
+        step_back()
         while (taken := self._next()) is not None:
             future, work = taken
             # What nobody waits for any more is not begun; its place is free at once.
@@ -107,6 +108,6 @@ class HashingPool:
             return future, work
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Lower the priority of the calling thread (on Linux, niceness belongs to a thread)."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
