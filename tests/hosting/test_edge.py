@@ -101,7 +101,8 @@ def test_every_hop_inward_is_mutual_tls_with_a_service_that_proves_its_name() ->
 
 def test_every_way_to_an_application_asks_for_the_session_first_and_hides_the_cookie_then() -> None:
     for route in servers()["public"]["routes"][-2:]:
-        steps = [handler.get("rewrite", {}).get("uri", handler["handler"]) for handler in route["handle"]]
+        handlers = [one for one in route["handle"] if not one.get("response", {}).get("deferred")]
+        steps = [handler.get("rewrite", {}).get("uri", handler["handler"]) for handler in handlers]
         assert steps == [
             "subroute",
             "headers",
@@ -175,8 +176,15 @@ def test_every_listener_that_passes_bodies_on_ends_the_connection_after_a_long_o
     for name in ("public", "private"):
         first = servers()[name]["routes"][0]
         assert first["handle"][0]["response"]["set"] == {"Connection": ["close"]}
-        protocols = {match["protocol"] for match in first["match"]}
-        assert protocols == {"http/1.0", "http/1.1"}
+        assert all({"protocol": "http/2+"} in match["not"] for match in first["match"])
+
+
+def test_what_is_refused_and_what_an_alias_answers_is_one_route_to_everything_else() -> None:
+    exceptions = servers()["public"]["routes"][4]
+    assert exceptions["terminal"]
+    (inner,) = exceptions["handle"]
+    assert [match for route in inner["routes"] for match in route["match"]] == exceptions["match"]
+    assert all(route["terminal"] for route in inner["routes"]), "what fits one of them is answered there"
 
 
 def test_every_listener_bounds_what_a_client_can_make_it_hold() -> None:

@@ -52,6 +52,20 @@ async def test_what_an_application_says_of_its_own_safety_stands(world: World) -
     assert {"server", "x-powered-by", "x-troth-person", "x-frame-options"}.isdisjoint(answer.headers)
 
 
+async def test_a_page_of_the_web_service_that_has_a_policy_has_the_rest_of_its_own_as_well(
+    world: World,
+) -> None:
+    said = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "public, max-age=60"}
+    async with world.browser() as browser:
+        answer = await browser.get(
+            "/login", params=[("h", f"{name}:{value}") for name, value in said.items()]
+        )
+    for name, value in said.items():
+        assert answer.headers.get_list(name) == [value]
+    assert {"referrer-policy", "x-frame-options", "via", "server"}.isdisjoint(answer.headers)
+    assert answer.headers.get_list("strict-transport-security") == [HSTS]
+
+
 async def test_the_edges_own_errors_are_a_page_for_people_and_a_problem_for_programs(world: World) -> None:
     async with world.browser() as browser:
         page = await browser.get("/internal/x", headers={"Accept": "text/html,*/*"})

@@ -6,6 +6,7 @@ import pytest
 
 from support.access import EMAIL, PASSWORD, House, furnish
 from support.browser import Browser, WebAccess
+from troth.hosting.edge_routes import DEFAULTS
 
 _CHALLENGE = re.compile(r'data-options="[^"]*"')
 """What a passkey is asked, different for each page."""
@@ -30,6 +31,13 @@ async def test_the_page_has_nothing_inline_and_a_policy_that_allows_nothing_inli
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["referrer-policy"] == "same-origin"
     assert response.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/login", "/troth-assets/brand.css", "/troth-assets/passkeys.js"])
+async def test_what_has_a_policy_says_all_that_the_edge_says_for_others(browser: Browser, path: str) -> None:
+    said = (await browser.get(path)).headers
+    assert "content-security-policy" in said
+    assert [name for name in DEFAULTS if name.lower() not in said] == []
 
 
 async def test_a_password_is_masked_and_may_be_pasted(browser: Browser) -> None:

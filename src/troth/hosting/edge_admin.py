@@ -227,7 +227,7 @@ def _environment(state: EdgeState) -> dict[str, str]:
         "XDG_DATA_HOME": home,
         "SSL_CERT_FILE": str(state.instances_ca),
         "SSL_CERT_DIR": home,
-        "GOGC": "200",
-        "GOMEMLIMIT": "96MiB",
+        "GOGC": "400",
+        "GOMEMLIMIT": "192MiB",
         "GOMAXPROCS": "2",
     }

@@ -13,28 +13,43 @@ _REQUEST_ID = "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 """As the edge makes them: nothing else is taken from an application, which could forge lines of a log."""
 
 UNTRUSTED = [
-    "Forwarded",
-    "X-Forwarded-*",
-    "X-Troth-*",
-    "X-Real-Ip",
-    "True-Client-Ip",
-    "Cf-Connecting-Ip",
-    "X-Cluster-Client-Ip",
-    "X-Client-*",
-    "X-Ssl-*",
-    "Remote-*",  # Remote-User: whom another proxy would have vouched for
-    "X-Remote-*",
-    "X-Host",
-    "X-Scheme",
-    "X-Original-*",  # path override: routed by one path, served by another
-    "X-Rewrite-*",
-    "X-Http-Method*",  # method override: judged as a GET, carried out as a DELETE
-    "X-Method-Override",
+    "forwarded",
+    "x-forwarded-*",
+    "x-troth-*",
+    "x-real-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-cluster-client-ip",
+    "x-client-*",
+    "x-ssl-*",
+    "remote-*",  # Remote-User: whom another proxy would have vouched for
+    "x-remote-*",
+    "x-host",
+    "x-scheme",
+    "x-original-*",  # path override: routed by one path, served by another
+    "x-rewrite-*",
+    "x-http-method*",  # method override: judged as a GET, carried out as a DELETE
+    "x-method-override",
     *UNTRUSTED_TRACES,
-    "Proxy",  # httpoxy, CVE-2016-5385
+    "proxy",  # httpoxy, CVE-2016-5385
     "*_*",  # X_Troth_Person becomes X-Troth-Person in any server that speaks CGI or WSGI inside
 ]
-"""Request headers that only the edge or an instance may set; dropped wherever they come from a client."""
+"""Request headers that only the edge or an instance may set; dropped wherever they come from a client. In
+small letters, as Caddy compares them: others it would make small for each request anew."""
+
+_UPGRADE = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
+
+
+def clean(secured: Json) -> list[Json]:
+    """For requests of the public: take from a request what its sender has no right to say, number it, and do
+    what `secured` does to its answer. One step for each request, as each costs."""
+    numbered = {"X-Request-Id": [NUMBER]}
+    plain = {"delete": [*UNTRUSTED, "connection", "upgrade"], "set": numbered}
+    asked = {"delete": UNTRUSTED, "set": {**numbered, "Connection": ["Upgrade"]}}
+    return [
+        {"match": [{"not": [_UPGRADE]}], "handle": [{**secured, "request": plain}]},
+        {"match": [_UPGRADE], "handle": [{**secured, "request": asked}]},
+    ]
 
 
 def clean_of_applications() -> Json:
@@ -50,11 +65,11 @@ def number_unless_passed_on() -> list[Json]:
 
 
 def connections() -> list[Json]:
-    """`Connection: Authorization` tells a proxy to drop that header: a client would undo what we add."""
-    upgrade = {"header": {"Connection": ["*pgrade*"], "Upgrade": ["websocket"]}}
+    """For requests of applications; `clean` does the same: `Connection: Authorization` tells a proxy to drop
+    that header, and a client would undo what we add."""
     plain = {"handler": "headers", "request": {"delete": ["Connection", "Upgrade"]}}
     asked = {"handler": "headers", "request": {"set": {"Connection": ["Upgrade"]}}}
     return [
-        {"match": [{"not": [upgrade]}], "handle": [plain]},
-        {"match": [upgrade], "handle": [asked]},
+        {"match": [{"not": [_UPGRADE]}], "handle": [plain]},
+        {"match": [_UPGRADE], "handle": [asked]},
     ]

@@ -50,7 +50,8 @@ def end_after_long_bodies() -> Json:
     short = {"header_regexp": {"Content-Length": {"pattern": _SHORT_LENGTH}}}
     long: Json = {"header": {"Content-Length": ["*"]}, "not": [short]}
     unknown: Json = {"header": {"Transfer-Encoding": ["*"]}}
-    matches = [{"protocol": one, **body} for one in ("http/1.0", "http/1.1") for body in (long, unknown)]
+    later = {"protocol": "http/2+"}
+    matches = [{**body, "not": [*body.get("not", []), later]} for body in (long, unknown)]
     ended = {"handler": "headers", "response": {"set": {"Connection": ["close"]}}}
     return {"match": matches, "handle": [ended]}
 

@@ -11,16 +11,19 @@ from troth.hosting.edge_state import EdgeState
 
 Json = dict[str, Any]
 
-_ACCESS = ["http.log.access.public", "http.log.access.private"]
+_ACCESS = "http.log.access"
+"""Stands for the logs of all servers; each name that is compared here is compared for every request."""
 
 _HEALTH_LOG = "http.handlers.reverse_proxy.health_checker.active"
 """Says twice a second that a place without an instance does not answer; the keeper knows who lives."""
 
 _ASKED = "{http.request.method} {http.request.host}{http.request.uri.path} {http.request.proto}"
 
+_ASKED_VARIABLE = "troth_asked"
+
 _TOLD = {
     "remote": "{http.request.remote.host}",
-    "asked": "{http.vars.troth_asked}",
+    "asked": _ASKED_VARIABLE,
     "upstream": "{http.reverse_proxy.upstream.hostport}",
 }
 """Of each request, besides its answer. Each field is a handler more for every request, so there are few."""
@@ -34,13 +37,13 @@ def logs(state: EdgeState) -> Json:
                 "level": "INFO",
                 "writer": _file(str(state.log)),
                 "encoder": _discreet_encoder(),
-                "exclude": [*_ACCESS, _HEALTH_LOG],
+                "exclude": [_ACCESS, _HEALTH_LOG],
             },
             "access": {
                 "level": "INFO",
                 "writer": _file(str(state.access_log)),
                 "encoder": _discreet_encoder(),
-                "include": _ACCESS,
+                "include": [_ACCESS],
             },
         }
     }
@@ -48,12 +51,13 @@ def logs(state: EdgeState) -> Json:
 
 def told() -> list[Json]:
     """The handlers that have a request told."""
-    asked = {"handler": "vars", "troth_asked": _ASKED}
+    asked = {"handler": "vars", _ASKED_VARIABLE: _ASKED}
     return [asked, *(append(key, placeholder) for key, placeholder in _TOLD.items())]
 
 
 def append(key: str, placeholder: str) -> Json:
-    """Have the access log say what one placeholder of Caddy's stands for once the request is answered."""
+    """Have the access log say what a placeholder or a variable of Caddy's stands for once the request is
+    answered."""
     return {"handler": "log_append", "key": key, "value": placeholder}
 
 

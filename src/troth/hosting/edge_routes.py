@@ -9,7 +9,7 @@ from typing import Any
 from troth.core.names import MUTUAL_TLS_PREFIX
 from troth.hosting.edge_cleaning import (
     NUMBER,
-    UNTRUSTED,
+    clean,
     clean_of_applications,
     connections,
     number_unless_passed_on,
@@ -83,14 +83,18 @@ may each read such a path differently, and the strictest of them is then walked 
 So is whatever begins with no slash: `GET x:http://any/health` has no path here, so no rule about paths sees
 it, but an instance reads `/health`: the session's question would be answered by the wrong page, with 200."""
 
-_DEFAULTS = {
-    "Cache-Control": "private",  # a page made for one person is no shared cache's to keep
+_CACHE = "Cache-Control"
+
+DEFAULTS = {
+    _CACHE: "private",  # a page made for one person is no shared cache's to keep
     "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Said for an application that does not say it itself; never over what it says."""
+
+_FRAMES = {"X-Frame-Options": "SAMEORIGIN"}
 
 _ERRORS = {
     f"403{REFUSED}": ("network_denied", "This domain does not answer the network that you come from"),
@@ -110,14 +114,10 @@ def public_routes(state: EdgeState) -> list[Json]:
     """The routes of the HTTPS server."""
     return [
         end_after_long_bodies(),
-        {"handle": [_clean(), *begin_trace(state.traced), *_defaults(), *told()]},
-        *connections(),
-        *_strangers(state),
-        *refused_networks(state, refusing(_refuse(403))),
-        *_refusals(),
-        *_aliases(state),
-        {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
-        {"match": [{"path": WEB_PATHS}], "handle": [_limit(WEB_BODY), pass_to_web(state)], "terminal": True},
+        *clean(_secured()),
+        {"handle": [*begin_trace(state.traced), *told()]},
+        _exceptions(state),
+        {"match": [{"path": WEB_PATHS}], "handle": _to_web(state), "terminal": True},
         *_applications(state),
     ]
 
@@ -191,6 +191,20 @@ def error_routes() -> list[Json]:
     ]
 
 
+def _exceptions(state: EdgeState) -> Json:
+    """What is refused, and what has ways of its own: each route that a request passes by costs it time and
+    its goroutine a deeper stack, so that all of these are one to whatever none of them fits."""
+    routes: list[Json] = [
+        *_strangers(state),
+        *refused_networks(state, refusing(_refuse(403))),
+        *_refusals(),
+        *_aliases(state),
+        {"match": [{"path": HIDDEN_PATHS}], "handle": [_refuse(404)], "terminal": True},
+    ]
+    matches = [match for route in routes for match in route["match"]]
+    return {"match": matches, "handle": [{"handler": "subroute", "routes": routes}], "terminal": True}
+
+
 def _strangers(state: EdgeState) -> list[Json]:
     """Where domains come and go, a name that got no certificate never comes so far, the edge answers 421 when
     the handshake was for another name, and the web service 404 when the domain has gone since."""
@@ -215,8 +229,7 @@ def _mutual_tls(state: EdgeState) -> Json:
     handle = [
         {"handler": "headers", "request": {"set": shown}},
         {"handler": "headers", "request": {"delete": ["Cookie"]}},
-        _limit(WEB_BODY),
-        pass_to_web(state),
+        *_to_web(state),
     ]
     return {
         "handler": "subroute",
@@ -227,9 +240,8 @@ def _mutual_tls(state: EdgeState) -> Json:
     }
 
 
-def _clean() -> Json:
-    """Take from the request what its sender has no right to say, number it, and secure its answer."""
-    return {**_secured(), "request": {"delete": UNTRUSTED, "set": {"X-Request-Id": [NUMBER]}}}
+def _to_web(state: EdgeState) -> list[Json]:
+    return [*_defaults_of_web(), _limit(WEB_BODY), pass_to_web(state)]
 
 
 def _secured() -> Json:
@@ -245,16 +257,32 @@ def _secured() -> Json:
 def _defaults() -> list[Json]:
     """What an answer says that has no word of its own on it; `Via` is added by the very last step before."""
     return [
-        {"handler": "headers", "response": {"delete": ["Via"], "deferred": True}},
-        *(_default(name, value, name) for name, value in _DEFAULTS.items()),
-        _default("X-Frame-Options", "SAMEORIGIN", "Content-Security-Policy", "X-Frame-Options"),
+        _unsigned(),
+        *(_default({name: value}, name) for name, value in DEFAULTS.items()),
+        _default(_FRAMES, *_FRAMES, "Content-Security-Policy"),
     ]
 
 
-def _default(name: str, value: str, *absent: str) -> Json:
-    """Set a header on an answer that has none of `absent`."""
+def _defaults_of_web() -> list[Json]:
+    """The same in fewer steps: an answer of the web service with a policy of its own has the rest of its own
+    as well (`web/pages.py`), and one without has none of it."""
+    rest = {name: value for name, value in DEFAULTS.items() if name != _CACHE}
+    return [
+        _unsigned(),
+        _default({_CACHE: DEFAULTS[_CACHE]}, _CACHE),
+        _default({**rest, **_FRAMES}, "Content-Security-Policy"),
+    ]
+
+
+def _unsigned() -> Json:
+    return {"handler": "headers", "response": {"delete": ["via"], "deferred": True}}
+
+
+def _default(said: dict[str, str], *absent: str) -> Json:
+    """Set headers on an answer that has none of `absent`."""
     missing = {"headers": dict.fromkeys(absent)}
-    return {"handler": "headers", "response": {"set": {name: [value]}, "require": missing, "deferred": True}}
+    wanted = {name: [value] for name, value in said.items()}
+    return {"handler": "headers", "response": {"set": wanted, "require": missing, "deferred": True}}
 
 
 def _refusals() -> list[Json]:
@@ -298,6 +326,7 @@ def _before_an_application(state: EdgeState, *wanted: str) -> list[Json]:
         "not": [{"header": {"Origin": ["https://{http.request.hostport}"]}}],
     }
     return [
+        *_defaults(),
         # Cross-site WebSocket hijacking: browsers send cookies along and no CORS rule stops them.
         _when(foreign_socket, _refuse(403)),
         {"handler": "headers", "request": {"delete": ["Authorization"]}},

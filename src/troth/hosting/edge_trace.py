@@ -12,7 +12,7 @@ from troth.core.tracing import STEPS
 
 Json = dict[str, Any]
 
-UNTRUSTED = ["Traceparent", "Tracestate", "Baggage"]
+UNTRUSTED = ["traceparent", "tracestate", "baggage"]
 """Dropped wherever they come from."""
 
 PARENT = "troth_parent"

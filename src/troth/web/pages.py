@@ -32,6 +32,8 @@ _TYPES = {
 SCRIPT = "/troth-assets/passkeys.js"
 """The one script there is. A page gets it by naming it; every other page allows none."""
 
+_FEATURES = {"Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()"}
+
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?", re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -114,7 +116,10 @@ class Asset:
         headers = {
             "Cache-Control": f"public, max-age={keep_seconds}",
             "Content-Security-Policy": policy,
+            "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "same-origin",
+            **_FEATURES,
             "ETag": self.tag.decode(),
             "X-Content-Type-Options": "nosniff",
         }
@@ -193,6 +198,7 @@ def _guard(leads_to: str, script: str) -> dict[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
+        **_FEATURES,
         # Not `no-referrer`: a form would then send `Origin: null`, and our own check could not tell it apart.
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
