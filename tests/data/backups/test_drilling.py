@@ -100,7 +100,7 @@ async def test_an_object_that_ends_too_early_fails_the_drill(
     }
     lying.truncated.add(names[what])
     drilled = await site.drill(store=lying)
-    assert drilled.problem
+    assert f"{names[what]} in the backup store is damaged" in drilled.problem
     assert (drilled.canaries, drilled.survived) == (0, 0)
 
 

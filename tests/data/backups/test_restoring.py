@@ -167,6 +167,9 @@ def cut(path: Path) -> None:
 LIES: dict[str, Callable[[Path], None]] = {"a flipped bit": flip, "cut short": cut, "gone": Path.unlink}
 
 
+NOBODY_KNOWS = "There is no backup in the store"
+"""Without its manifest a backup is none, and nothing names it."""
+
 QUICK = {("a flipped bit", "base/*/data"), ("gone", "wal/*")}
 SPOILED = [
     pytest.param(lie, what, marks=() if (lie, what) in QUICK else (pytest.mark.chaos, in_many_rounds))
@@ -178,10 +181,13 @@ SPOILED = [
 @pytest.mark.parametrize(("lie", "what"), SPOILED)
 async def test_a_store_that_lies_is_found_out(copied: Place, lie: str, what: str) -> None:
     victims = sorted(copied.store.glob(what))
-    LIES[lie](victims[-2] if what == "wal/*" else victims[0])
+    victim = victims[-2] if what == "wal/*" else victims[0]
+    LIES[lie](victim)
     with pytest.raises(PlatformError) as caught:
         await copied.rows(await copied.plan(), f"{lie} {what}".replace("*", "").replace("/", "-"))
     assert caught.value.hint
+    said = NOBODY_KNOWS if (lie, what) == ("gone", "base/*/manifest") else victim.name
+    assert said in caught.value.public
     assert not processes.leftovers(copied.folder)
 
 
