@@ -1,6 +1,7 @@
 """What a disk, a power cut or a careless hand does to the folder of a member that does not run."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.replicas import Cluster
@@ -43,11 +44,15 @@ def spoil_pages(file: Path, first: int, count: int) -> None:
         os.fsync(table.fileno())
 
 
-def tear(binaries: Binaries, data: Path, lost: int) -> None:
-    """The end of the log never reached the disk: so many bytes before the last record, and all after them."""
+def tear(binaries: Binaries, data: Path, lost: int, standbys: Sequence[Path] = ()) -> None:
+    """The end of the log never reached the disk: so many bytes before the last record, and all after them.
+
+    With `standbys` the last record is one that a standby has, so that a write that counted is lost here.
+    """
     end = read_log_end(binaries, data)
     assert end is not None
-    at = end.last - lost
+    known = [found.last for one in standbys if (found := read_log_end(binaries, one)) is not None]
+    at = min(end.last, max(known, default=end.last)) - lost
     high, low = divmod(at, 2**32)
     file = data / "pg_wal" / f"{end.timeline:08X}{high:08X}{low // _SEGMENT:08X}"
     with file.open("r+b") as segment:
