@@ -28,8 +28,11 @@ async def test_a_leader_whose_log_was_torn_does_not_lead_again_and_every_write_i
             await _write(platform)
             await asyncio.to_thread(processes.end, platform.living())
             await until(lambda: not platform.living(), 30.0)
-            tear(find_binaries(None), root / "members" / leader / "data", 3000)
+            others = [one / "data" for one in (root / "members").iterdir() if one.name != leader]
+            tear(find_binaries(None), root / "members" / leader / "data", 3000, others)
             await _up(platform)
+            said = (platform.state.logs / "keeper.log").read_text()
+            assert f"the log of {leader} ends before that of a standby" in said
             assert await platform.leader() != leader
             assert await _count(platform) == ROWS
             await platform.whole(seconds=300)

@@ -18,7 +18,9 @@ from support.rounds import in_many_rounds
 from support.taking_child import Order
 from support.vaults import SLOT, Backups, running
 from support.waiting import until
-from troth.data.backups.manifest import BASE, id_in
+from troth.data.backups.fetching import Objects
+from troth.data.backups.manifest import BASE, WAL, Catalogue, id_in
+from troth.data.backups.planning import plan_restore
 from troth.data.backups.retention import LEFTOVER_AGE, old_leftovers
 from troth.data.stores.folder import ABANDONED_SECONDS, FolderStore
 
@@ -101,7 +103,20 @@ async def test_a_backup_that_is_killed_is_none_and_the_next_one_is_whole(backups
     await again.wait()
     found = (await backups.vault.inventory()).catalogue
     assert [one.id for one in found.backups] == [*(one.id for one in (*before, *finished)), made]
+    await is_whole(backups, found, made)
     await leaves_nothing_for_ever(backups)
+
+
+async def is_whole(backups: Backups, catalogue: Catalogue, made: str) -> None:
+    """Every byte of it opens, is what its manifest says, and all the log that it needs is there."""
+    plan = plan_restore(catalogue, await backups.vault.list(WAL), None)
+    assert plan.backup.id == made
+    assert not plan.log.lost
+    objects = Objects(backups.store, backups.key)
+    for file in plan.backup.files:
+        kept = backups.folder / "arriving"
+        size = sum([len(piece) async for piece in objects.stream(file, kept, lambda _: None)])
+        assert size == file.plain > 0
 
 
 async def leaves_nothing_for_ever(backups: Backups) -> None:
