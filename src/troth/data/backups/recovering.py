@@ -34,6 +34,7 @@ RECOVERY_SECONDS = 6 * 3600.0
 STOP_SECONDS = 600.0
 """For the last checkpoint of a server that is left in order."""
 
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 _POLL_SECONDS = 0.05
 _NOT_REACHED = "recovery ended before configured recovery target was reached"
 _TAIL_BYTES = 16_384
@@ -171,19 +172,22 @@ class Recovery:
         raise self._failure(offset)
 
     async def _until_standing(self) -> Connection:
+        """Tries until it is cancelled. A server that cannot recover ends under a connection as well: why it
+        did is told by its end."""
         while True:
+            connection: Connection | None = None
             try:
                 connection = await connect(self._scratch)
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                await asyncio.sleep(_POLL_SECONDS)
-                continue
-            try:
                 while await connection.fetchval(_STANDING) not in ("leads", "paused"):  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_SECONDS)
-            except BaseException:
-                connection.terminate()
-                raise
-            return connection
+            except BaseException as error:
+                if connection is not None:
+                    connection.terminate()
+                if not isinstance(error, _AWAY):
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return connection
 
     def _failure(self, offset: int) -> PlatformError:
         """Why the server ended: an error of the log's source before all, else its own last words."""
