@@ -77,3 +77,26 @@ async def test_a_call_that_is_cut_off_leaves_nobody_waiting() -> None:
     oracle.task.cancel()
     with pytest.raises(Unavailable):
         await answer
+
+
+async def test_one_by_one_too_a_call_that_is_cut_off_leaves_nobody_waiting() -> None:
+    alone: list[asyncio.Task[object] | None] = []
+    stuck = asyncio.Event()
+
+    async def answer(batch: list[int]) -> Mapping[int, int]:
+        if len(batch) > 1:
+            raise ValueError("a damaged page")
+        alone.append(asyncio.current_task())
+        if len(alone) > 1:
+            stuck.set()
+            await asyncio.Event().wait()
+        return {0: batch[0]}
+
+    together = Together(answer, lanes=1)
+    answers = [together.ask(number) for number in range(4)]
+    await stuck.wait()
+    assert alone[1] is not None
+    alone[1].cancel()
+    told = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 10)
+    assert told[0] == 0
+    assert [type(one) for one in told[1:]] == [Unavailable] * 3

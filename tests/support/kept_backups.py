@@ -152,7 +152,11 @@ class KeptBackups:
         async def finished() -> bool:
             return bool((await self.part.progress(asked))["finished"])
 
-        await until_answered(finished, 240)
+        try:
+            await until_answered(finished, 240)
+        except TimeoutError:
+            told = await self.troubles(), await self.part.report(), self.part.running, self.part.log.problem
+            raise AssertionError(f"the backup that was asked for does not end: {told}") from None
         return await self.part.progress(asked)
 
     async def troubled(self, words: str, *, seconds: float = 60) -> str:

@@ -19,6 +19,7 @@ Ask = Callable[[list[A]], Awaitable[Mapping[int, R]]]
 """From some questions to their answers by place; what is missing has none."""
 
 
+_STOPPING = "The service is stopping."
 _NO_LEADER = "The database has no leader at present."
 
 
@@ -55,7 +56,7 @@ class Together(Generic[A, R]):
         try:
             answers = await self._call([asked for asked, _ in batch])
         except asyncio.CancelledError:
-            _fail(batch, Unavailable("The service is stopping."))
+            _fail(batch, Unavailable(_STOPPING))
             raise
         except Unavailable as error:
             _fail(batch, error)
@@ -75,8 +76,12 @@ class Together(Generic[A, R]):
         if len(batch) == 1:
             _fail(batch, error)
             return
-        for each in batch:
-            await self._answer([each])
+        try:
+            for each in batch:
+                await self._answer([each])
+        except asyncio.CancelledError:
+            _fail(batch, Unavailable(_STOPPING))
+            raise
 
 
 def _fail(
