@@ -15,7 +15,7 @@ _HALF = 32
 _ECDSA = ec.ECDSA(SHA256())
 
 
-class Es256(jws.JWSAlgModel):
+class Es256(jws.JWSAlgModel):  # pyright: ignore[reportPrivateImportUsage] - its base for further algorithms
     """ECDSA on P-256 with SHA-256. A signature is the two numbers one after the other, 32 bytes each."""
 
     name = "ES256"
