@@ -48,8 +48,8 @@ async def test_the_search_finds_what_is_there(platform: Troth, superuser: Databa
     marker = new_marker()
     careless = platform.state.logs / "careless.log"
     careless.write_bytes(os.urandom(1_000_000) + marker.encode() + os.urandom(1000))
-    # The database writes a comment as it is, to its write-ahead log at once; twice, for the header of a page of
-    # the log may come to stand in the middle of one.
+    # The database writes a comment as it is, to its write-ahead log at once; twice, for the header of a page
+    # of the log may come to stand in the middle of one.
     await superuser.execute(f"comment on database troth is '{marker} {marker}'")
     try:
         seen = await asyncio.to_thread(search, platform.state.root, marker)
